@@ -1,0 +1,1 @@
+"""phananh: the citizen-feedback backend of a Vietnamese province."""

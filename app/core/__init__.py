@@ -1,0 +1,1 @@
+"""Technical ground shared by every slice. No word of the domain lives here."""

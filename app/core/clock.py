@@ -1,0 +1,28 @@
+"""The one clock. Everything that asks for the time asks here, so that it can be simulated."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+LOCAL = ZoneInfo("Asia/Ho_Chi_Minh")
+
+_simulated: ContextVar[datetime | None] = ContextVar("simulated_now", default=None)
+
+
+def now() -> datetime:
+    """The current moment, aware, in UTC."""
+    return _simulated.get() or datetime.now(UTC)
+
+
+@contextmanager
+def travelled(to: datetime) -> Iterator[None]:
+    """Let `now()` answer `to` within this block (demo data and tests)."""
+    if to.tzinfo is None:
+        raise ValueError("a naive datetime does not exist here")
+    token = _simulated.set(to.astimezone(UTC))
+    try:
+        yield
+    finally:
+        _simulated.reset(token)

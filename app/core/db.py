@@ -1,0 +1,65 @@
+"""The database: one engine, one Session type, one place that commits."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Annotated
+
+from fastapi import Depends
+from sqlalchemy import Connection, Engine, create_engine
+from sqlmodel import Session
+
+from app.core import doorbell
+from app.core.config import settings
+
+__all__ = ["Db", "Session", "dispose", "engine", "owe", "transaction"]
+
+_OWED = "owed_kinds"
+
+
+@lru_cache
+def engine() -> Engine:
+    """The pool of this process. Larger than the thread pool would wait on otherwise; stale connections are replaced."""
+    return create_engine(
+        sqlalchemy_url(settings().database_url),
+        pool_size=settings().pool_size,
+        max_overflow=20,
+        pool_pre_ping=False,
+        pool_timeout=10,
+        connect_args={"prepare_threshold": 2, "application_name": "phananh"},
+    )
+
+
+def sqlalchemy_url(url: str) -> str:
+    """`postgresql://…` with our driver named."""
+    return url.replace("postgresql://", "postgresql+psycopg://", 1)
+
+
+def dispose() -> None:
+    """Forget the pool (after a fork, or when settings changed in a test)."""
+    engine().dispose(close=False)
+    engine.cache_clear()
+
+
+def owe(session: Session, kind: str) -> None:
+    """Say that this transaction leaves work of `kind` behind; the doorbell rings once it is committed."""
+    session.info.setdefault(_OWED, set()).add(kind)
+
+
+@contextmanager
+def transaction(bind: Connection | None = None) -> Iterator[Session]:
+    """One unit of work: committed here and only here, rolled back on any error, the doorbell rung after the commit."""
+    with Session(bind or engine(), expire_on_commit=False, autoflush=True) as session:
+        yield session
+        session.commit()
+        for kind in session.info.pop(_OWED, ()):
+            doorbell.ring(kind)
+
+
+def _session() -> Iterator[Session]:
+    with transaction() as session:
+        yield session
+
+
+# scope="function": the commit happens before the answer leaves, so a refused commit is never a 2xx.
+Db = Annotated[Session, Depends(_session, scope="function")]

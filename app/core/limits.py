@@ -1,0 +1,84 @@
+"""Rate limits in Redis, answered within 50 ms or not at all: a dead limiter never stops a report."""
+
+import math
+import threading
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+
+import redis
+
+from app.core.config import settings
+from app.core.errors import TOO_MANY
+
+_TIMEOUT_S = 0.05
+_REST_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """At most `quota` in any window of `window_s` seconds (fixed windows, named by their start)."""
+
+    name: str
+    quota: int
+    window_s: int
+
+
+class _Breaker:
+    """After a failure the limiter rests for five seconds instead of slowing every request."""
+
+    def __init__(self) -> None:
+        self.until = 0.0
+
+    def open(self) -> bool:
+        return time.monotonic() < self.until
+
+    def trip(self) -> None:
+        self.until = time.monotonic() + _REST_S
+
+
+_breaker = _Breaker()
+_local: dict[str, int] = {}
+_local_lock = threading.Lock()
+_LOCAL_KEYS = 50_000
+
+
+@lru_cache
+def _redis() -> redis.Redis:
+    return redis.Redis.from_url(settings().redis_url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S)
+
+
+def spend(limit: Limit, key: str, cost: int = 1) -> None:
+    """Count one use of `key` against `limit`; too many answers 429 with Retry-After and the RateLimit fields."""
+    quota = max(1, int(limit.quota * settings().limits_scale))
+    # Wall time on purpose: the simulated clock of demo data must not share or skip real windows.
+    now = time.time()
+    window = int(now // limit.window_s)
+    used = _count(f"limit:{limit.name}:{key}:{window}", cost, limit.window_s)
+    if used > quota:
+        wait = max(1, math.ceil((window + 1) * limit.window_s - now))
+        raise TOO_MANY.error(
+            seconds=wait,
+            headers={
+                "Retry-After": str(wait),
+                "RateLimit": f'"{limit.name}";r=0;t={wait}',
+                "RateLimit-Policy": f'"{limit.name}";q={quota};w={limit.window_s}',
+            },
+        )
+
+
+def _count(name: str, cost: int, window_s: int) -> int:
+    """Uses in this window: shared through Redis, or this process's own count while Redis is away."""
+    if not _breaker.open():
+        try:
+            pipe = _redis().pipeline(transaction=False)
+            pipe.incrby(name, cost)
+            pipe.expire(name, window_s, nx=True)
+            return int(pipe.execute()[0])
+        except redis.RedisError:
+            _breaker.trip()
+    with _local_lock:
+        if len(_local) > _LOCAL_KEYS:
+            _local.clear()
+        _local[name] = _local.get(name, 0) + cost
+        return _local[name]

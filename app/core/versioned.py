@@ -1,0 +1,70 @@
+"""Configuration held in memory by every process and loaded again when its version was raised."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from sqlalchemy import text
+
+from app.core.db import Session
+
+T = TypeVar("T")
+CHECK_EVERY_S = 2.0
+
+
+class Versioned(Generic[T]):
+    """A cached value of one topic. Reading costs a comparison; every two seconds one tiny query."""
+
+    _all: "list[Versioned[object]]" = []  # noqa: RUF012 - the registry of all cached topics
+
+    def __init__(self, topic: str, load: Callable[[Session], T]) -> None:
+        self.topic = topic
+        self._load = load
+        self._held: tuple[int, T] | None = None
+        self._checked = 0.0
+        self._lock = threading.Lock()
+        Versioned._all.append(self)  # type: ignore[arg-type]
+
+    def get(self, session: Session) -> T:
+        """The value in force, at most two seconds old."""
+        held = self._held
+        if held is not None and time.monotonic() - self._checked < CHECK_EVERY_S:
+            return held[1]
+        with self._lock:
+            return self._refreshed(session)
+
+    def forget(self) -> None:
+        """Load again at the next `get` of this process."""
+        self._held = None
+
+    def _refreshed(self, session: Session) -> T:
+        started = time.monotonic()
+        version = session.execute(
+            text("SELECT version FROM config_version WHERE topic = :topic"), {"topic": self.topic}
+        ).scalar_one_or_none()
+        current = version or 0
+        if self._held is None or self._held[0] != current:
+            self._held = (current, self._load(session))
+        self._checked = started
+        return self._held[1]
+
+
+def bump(session: Session, topic: str) -> None:
+    """Raise the topic's version: every process loads it again within seconds of the commit."""
+    session.execute(
+        text(
+            "INSERT INTO config_version (topic, version) VALUES (:topic, 1)"
+            " ON CONFLICT (topic) DO UPDATE SET version = config_version.version + 1"
+        ),
+        {"topic": topic},
+    )
+    for cached in Versioned._all:
+        if cached.topic == topic:
+            cached.forget()
+
+
+def forget_all() -> None:
+    """Drop everything cached in this process (tests that change databases)."""
+    for cached in Versioned._all:
+        cached.forget()
