@@ -1,0 +1,77 @@
+"""Units in time and their boundaries. A unit is (code, valid_from): codes and names are reused across eras."""
+
+from datetime import date, datetime
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, DateTime, Float, Index, Integer, LargeBinary, Text, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+
+class Unit(SQLModel, table=True):
+    """The province, a commune, a department, a utility or the operations centre, in one period of its existence."""
+
+    __tablename__ = "unit"
+    __table_args__ = (
+        UniqueConstraint("code", "valid_from", name="uq_unit_code_valid_from"),
+        CheckConstraint(
+            "kind IN ('province', 'xa', 'phuong', 'department', 'utility', 'police', 'office', 'centre')",
+            name="ck_unit_kind",
+        ),
+        CheckConstraint("level IN ('province', 'commune', 'department', 'utility', 'ioc')", name="ck_unit_level"),
+        CheckConstraint("valid_to IS NULL OR valid_to > valid_from", name="ck_unit_period"),
+        CheckConstraint("(level = 'province') = (parent_id IS NULL)", name="ck_unit_parent"),
+        CheckConstraint("population IS NULL OR population > 0", name="ck_unit_population"),
+        Index("ix_unit_parent_id", "parent_id"),
+    )
+
+    id: UUID = Field(primary_key=True)
+    code: str = Field(sa_type=Text)
+    name: str = Field(sa_type=Text)
+    name_en: str = Field(sa_type=Text)
+    sort_key: str = Field(sa_type=Text)
+    folded: str = Field(sa_type=Text)
+    kind: str = Field(sa_type=Text)
+    level: str = Field(sa_type=Text)
+    parent_id: UUID | None = Field(default=None, foreign_key="unit.id")
+    valid_from: date
+    valid_to: date | None = None
+    phone: str | None = Field(default=None, sa_type=Text)
+    email: str | None = Field(default=None, sa_type=Text)
+    address: str | None = Field(default=None, sa_type=Text)
+    population: int | None = Field(default=None, sa_type=Integer)
+    belief: bool = False
+
+
+class BoundaryVersion(SQLModel, table=True):
+    """One delivery of boundaries. Versions stand beside each other; a moment chooses among them."""
+
+    __tablename__ = "boundary_version"
+    __table_args__ = (
+        CheckConstraint("accuracy IN ('surveyed', 'approximate')", name="ck_boundary_version_accuracy"),
+        CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name="ck_boundary_version_sha256"),
+        Index("ix_boundary_version_effective_from", "effective_from"),
+    )
+
+    id: UUID = Field(primary_key=True)
+    source: str = Field(sa_type=Text)
+    accuracy: str = Field(sa_type=Text)
+    effective_from: date
+    imported_at: datetime = Field(sa_type=DateTime(timezone=True))
+    licence: str = Field(sa_type=Text)
+    sha256: str = Field(sa_type=Text)
+    note: str = Field(default="", sa_type=Text)
+
+
+class Boundary(SQLModel, table=True):
+    """The area of one commune in one version: WKB in WGS 84, x = longitude, y = latitude."""
+
+    __tablename__ = "boundary"
+    __table_args__ = (
+        CheckConstraint("area_km2 > 0", name="ck_boundary_area"),
+        Index("ix_boundary_unit_id", "unit_id"),
+    )
+
+    version_id: UUID = Field(primary_key=True, foreign_key="boundary_version.id")
+    unit_id: UUID = Field(primary_key=True, foreign_key="unit.id")
+    wkb: bytes = Field(sa_type=LargeBinary)
+    area_km2: float = Field(sa_type=Float)
