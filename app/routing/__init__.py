@@ -1,0 +1,1 @@
+"""Who owns this place and this category."""

@@ -1,0 +1,183 @@
+"""Cases, their chained history, the texts that history commits to, hops between units, ratings."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    FetchedValue,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.types import UserDefinedType
+from sqlmodel import Column, Field, SQLModel
+
+from app.cases.rules import OPEN, STATES
+
+_AT = DateTime(timezone=True)
+
+
+class Xid8(UserDefinedType[int]):
+    """PostgreSQL's 64-bit transaction id: the commit-safe order of rows that others follow."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "xid8"
+
+
+def _in(column: str, values: object) -> str:
+    return f"{column} IN ({', '.join(repr(str(value)) for value in values)})"  # type: ignore[attr-defined]
+
+
+class Case(SQLModel, table=True):
+    """A case as it stands now. Everything here can be recomputed from its events."""
+
+    __tablename__ = "case_file"
+    __table_args__ = (
+        CheckConstraint(_in("state", STATES), name="case_file_state"),
+        CheckConstraint("urgency IN ('normal', 'urgent')", name="case_file_urgency"),
+        CheckConstraint("rating IN ('satisfied', 'acceptable', 'dissatisfied')", name="case_file_rating"),
+        UniqueConstraint("reference", name="case_file_reference"),
+        UniqueConstraint("report_id", name="case_file_report"),
+        Index("case_file_owed_routing", "received_at", postgresql_where=text("state = 'routing'")),
+        Index(
+            "case_file_worklist",
+            "unit_id",
+            text("(urgency <> 'urgent')"),
+            "due_at",
+            "id",
+            postgresql_where=text(_in("state", OPEN)),
+        ),
+        Index(
+            "case_file_queue",
+            "state",
+            text("(urgency <> 'urgent')"),
+            "due_at",
+            "id",
+            postgresql_where=text("state IN ('verifying', 'triage')"),
+        ),
+        Index("case_file_resolved", "resolved_at", postgresql_where=text("state = 'resolved'")),
+    )
+
+    id: UUID = Field(primary_key=True)
+    report_id: UUID = Field(foreign_key="report.id")
+    reference: str = Field(sa_type=Text)
+    category_code: str = Field(foreign_key="category.code", sa_type=Text)
+    urgency: str = Field(sa_type=Text)
+    channel: str = Field(sa_type=Text)
+    state: str = Field(sa_type=Text)
+    version: int = Field(sa_type=Integer)
+    cycle: int = Field(default=1, sa_type=SmallInteger)
+    unit_id: UUID | None = Field(default=None, foreign_key="unit.id")
+    commune_id: UUID | None = Field(default=None, foreign_key="unit.id")
+    candidate_ids: list[UUID] = Field(default_factory=list, sa_column=Column(ARRAY(Uuid), nullable=False, server_default="{}"))
+    boundary_version_id: UUID | None = Field(default=None, foreign_key="boundary_version.id")
+    route_reason: str | None = Field(default=None, sa_type=Text)
+    routing_attempts: int = Field(default=0, sa_column=Column(SmallInteger, nullable=False, server_default="0"))
+    received_at: datetime = Field(sa_type=_AT)
+    updated_at: datetime = Field(sa_type=_AT)
+    due_at: datetime | None = Field(default=None, sa_type=_AT)
+    resolved_at: datetime | None = Field(default=None, sa_type=_AT)
+    published_at: datetime | None = Field(default=None, sa_type=_AT)
+    hidden_at: datetime | None = Field(default=None, sa_type=_AT)
+    outcome: str | None = Field(default=None, sa_type=Text)
+    reject_code: str | None = Field(default=None, sa_type=Text)
+    rating: str | None = Field(default=None, sa_type=Text)
+    head: bytes = Field(sa_type=LargeBinary)
+
+
+class CaseEvent(SQLModel, table=True):
+    """One step of a case's history: append-only, chained, without personal data.
+
+    `body` is the canonical JSON that was hashed, kept as it was hashed; hash = SHA-256(previous hash, body).
+    `commitment` = SHA-256(nonce, text) of a text in `case_text` or `report_content`, which may be erased.
+    The columns repeat the body for queries; `cases.rules.verify_chain` checks that they agree.
+    """
+
+    __tablename__ = "case_event"
+    __table_args__ = (
+        Index("case_event_order", "xid", "pos"),
+        Index("case_event_received", "at", "case_id", postgresql_where=text("seq = 1")),
+        {"postgresql_partition_by": "RANGE (case_id)"},
+    )
+
+    case_id: UUID = Field(primary_key=True, foreign_key="case_file.id")
+    seq: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    at: datetime = Field(sa_type=_AT)
+    verb: str = Field(sa_type=Text)
+    from_state: str | None = Field(default=None, sa_type=Text)
+    to_state: str = Field(sa_type=Text)
+    actor_kind: str = Field(sa_type=Text)
+    actor_id: UUID | None = Field(default=None)
+    unit_id: UUID | None = Field(default=None)
+    commune_id: UUID | None = Field(default=None)
+    cycle: int = Field(sa_type=SmallInteger)
+    category_code: str = Field(sa_type=Text)
+    urgency: str = Field(sa_type=Text)
+    channel: str = Field(sa_type=Text)
+    code: str | None = Field(default=None, sa_type=Text)
+    due_at: datetime | None = Field(default=None, sa_type=_AT)
+    commitment: bytes | None = Field(default=None, sa_type=LargeBinary)
+    body: bytes = Field(sa_type=LargeBinary)
+    hash: bytes = Field(sa_type=LargeBinary)
+    xid: int = Field(
+        default=None, sa_column=Column(Xid8, FetchedValue(), nullable=False, server_default=text("pg_current_xact_id()"))
+    )
+    pos: int = Field(default=None, sa_column=Column(BigInteger, Identity(always=True), nullable=False))
+
+
+class CaseText(SQLModel, table=True):
+    """A text that an event committed to (note, message, reason, added information); erasable."""
+
+    __tablename__ = "case_text"
+
+    case_id: UUID = Field(sa_column=Column(ForeignKey("case_file.id"), primary_key=True))
+    seq: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    body: str = Field(sa_type=Text)
+    nonce: bytes = Field(sa_type=LargeBinary)
+
+
+class CasePhoto(SQLModel, table=True):
+    """A photo staff attached to a step of a case (after-photos of a resolution)."""
+
+    __tablename__ = "case_photo"
+
+    media_id: UUID = Field(primary_key=True, foreign_key="media.id")
+    case_id: UUID = Field(foreign_key="case_file.id", index=True)
+    seq: int = Field(sa_type=Integer)
+    is_public: bool = Field(default=True)
+
+
+class CaseHop(SQLModel, table=True):
+    """A case's stay with one unit: when it came, by when it is due there, when and how it left."""
+
+    __tablename__ = "case_hop"
+    __table_args__ = (
+        Index("case_hop_current", "case_id", unique=True, postgresql_where=text("ended_at IS NULL")),
+        Index("case_hop_by_unit", "unit_id", "received_at"),
+        CheckConstraint("ended_at >= received_at", name="case_hop_order"),
+        CheckConstraint("(ended_at IS NULL) = (outcome IS NULL)", name="case_hop_outcome"),
+    )
+
+    case_id: UUID = Field(primary_key=True, foreign_key="case_file.id")
+    started_seq: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    cycle: int = Field(sa_type=SmallInteger)
+    unit_id: UUID = Field(foreign_key="unit.id")
+    received_at: datetime = Field(sa_type=_AT)
+    due_at: datetime | None = Field(default=None, sa_type=_AT)
+    accepted_at: datetime | None = Field(default=None, sa_type=_AT)
+    ended_at: datetime | None = Field(default=None, sa_type=_AT)
+    outcome: str | None = Field(default=None, sa_type=Text)
