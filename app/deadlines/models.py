@@ -1,0 +1,111 @@
+"""Working hours, exceptional days, deadline policies (all versioned, never edited) and the clocks of cases."""
+
+from datetime import date, datetime
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, DateTime, Index, SmallInteger, Text, UniqueConstraint, text
+from sqlmodel import Field, SQLModel
+
+from app.core.clock import now
+from app.core.ids import uuid7
+
+EVERYONE = "*"
+
+
+class WorkingHours(SQLModel, table=True):
+    """One working interval of a weekday. Rows of one group, effective date and entry moment are one whole week."""
+
+    __tablename__ = "working_hours"
+    __table_args__ = (
+        CheckConstraint("weekday BETWEEN 0 AND 6", name="ck_working_hours_weekday"),
+        CheckConstraint("0 <= start_minute AND start_minute < end_minute AND end_minute <= 1440", name="ck_working_hours_minutes"),
+        UniqueConstraint(
+            "unit_group", "effective_from", "entered_at", "weekday", "start_minute", name="uq_working_hours_interval"
+        ),
+    )
+
+    id: UUID = Field(default_factory=uuid7, primary_key=True)
+    unit_group: str = Field(default=EVERYONE, sa_type=Text)
+    weekday: int = Field(sa_type=SmallInteger, description="0 = Monday")
+    start_minute: int = Field(sa_type=SmallInteger, description="minutes after local midnight")
+    end_minute: int = Field(sa_type=SmallInteger)
+    effective_from: date
+    entered_at: datetime = Field(default_factory=now, sa_type=DateTime(timezone=True))
+
+
+class CalendarDay(SQLModel, table=True):
+    """What one local date is, against its weekday; `normal` takes an earlier row of the same source back."""
+
+    __tablename__ = "calendar_day"
+    __table_args__ = (
+        CheckConstraint("state IN ('off', 'work', 'half_morning', 'half_afternoon', 'normal')", name="ck_calendar_day_state"),
+        CheckConstraint("source IN ('library', 'override')", name="ck_calendar_day_source"),
+        UniqueConstraint("date", "unit_group", "source", "entered_at", name="uq_calendar_day_entry"),
+    )
+
+    id: UUID = Field(default_factory=uuid7, primary_key=True)
+    date: date
+    unit_group: str = Field(default=EVERYONE, sa_type=Text)
+    state: str = Field(sa_type=Text)
+    source: str = Field(sa_type=Text)
+    note: str = Field(default="", sa_type=Text)
+    entered_at: datetime = Field(default_factory=now, sa_type=DateTime(timezone=True))
+
+
+class DeadlinePolicy(SQLModel, table=True):
+    """How long a clock may run for a category (null: every category without its own row), from a day on."""
+
+    __tablename__ = "deadline_policy"
+    __table_args__ = (
+        CheckConstraint(
+            "clock IN ('verify', 'accept', 'first_response', 'resolve', 'approve', 'answer')", name="ck_deadline_policy_clock"
+        ),
+        CheckConstraint("kind IN ('working', 'calendar', 'continuous')", name="ck_deadline_policy_kind"),
+        CheckConstraint("minutes > 0", name="ck_deadline_policy_minutes"),
+        CheckConstraint("kind <> 'calendar' OR minutes % 1440 = 0", name="ck_deadline_policy_whole_days"),
+        UniqueConstraint(
+            "category_code",
+            "clock",
+            "valid_from",
+            "entered_at",
+            name="uq_deadline_policy_entry",
+            postgresql_nulls_not_distinct=True,
+        ),
+    )
+
+    id: UUID = Field(default_factory=uuid7, primary_key=True)
+    category_code: str | None = Field(default=None, foreign_key="category.code", sa_type=Text)
+    clock: str = Field(sa_type=Text)
+    kind: str = Field(sa_type=Text)
+    minutes: int
+    valid_from: date
+    entered_at: datetime = Field(default_factory=now, sa_type=DateTime(timezone=True))
+    decision: str | None = Field(default=None, sa_type=Text, description="the document it rests on; null: provisional")
+    belief: bool = Field(default=False, description="nobody could confirm it")
+
+
+class SlaClock(SQLModel, table=True):
+    """One run of one clock on one case, begun by the event `started_seq`. A breach once recorded stays."""
+
+    __tablename__ = "sla_clock"
+    __table_args__ = (
+        CheckConstraint(
+            "kind IN ('verify', 'accept', 'first_response', 'resolve', 'approve', 'answer')", name="ck_sla_clock_kind"
+        ),
+        CheckConstraint("(stopped_at IS NULL) = (met IS NULL)", name="ck_sla_clock_verdict"),
+        CheckConstraint("met IS NOT TRUE OR stopped_at <= due_at", name="ck_sla_clock_met"),
+        CheckConstraint("met IS NOT FALSE OR breached_at IS NOT NULL", name="ck_sla_clock_breach"),
+        Index("ix_sla_clock_open_due", "due_at", postgresql_where=text("stopped_at IS NULL")),
+    )
+
+    case_id: UUID = Field(primary_key=True, foreign_key="case_file.id")
+    kind: str = Field(primary_key=True, sa_type=Text)
+    started_seq: int = Field(primary_key=True)
+    cycle: int = Field(default=1, sa_type=SmallInteger)
+    unit_id: UUID | None = Field(default=None, foreign_key="unit.id")
+    policy_id: UUID = Field(foreign_key="deadline_policy.id")
+    started_at: datetime = Field(sa_type=DateTime(timezone=True))
+    due_at: datetime = Field(sa_type=DateTime(timezone=True))
+    stopped_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+    met: bool | None = None
+    breached_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
