@@ -1,0 +1,1 @@
+"""Working time, how long each clock may run, and the clocks of cases."""

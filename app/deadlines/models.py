@@ -18,7 +18,9 @@ class WorkingHours(SQLModel, table=True):
     __tablename__ = "working_hours"
     __table_args__ = (
         CheckConstraint("weekday BETWEEN 0 AND 6", name="ck_working_hours_weekday"),
-        CheckConstraint("0 <= start_minute AND start_minute < end_minute AND end_minute <= 1440", name="ck_working_hours_minutes"),
+        CheckConstraint(
+            "0 <= start_minute AND start_minute < end_minute AND end_minute <= 1440", name="ck_working_hours_minutes"
+        ),
         UniqueConstraint(
             "unit_group", "effective_from", "entered_at", "weekday", "start_minute", name="uq_working_hours_interval"
         ),
@@ -38,7 +40,9 @@ class CalendarDay(SQLModel, table=True):
 
     __tablename__ = "calendar_day"
     __table_args__ = (
-        CheckConstraint("state IN ('off', 'work', 'half_morning', 'half_afternoon', 'normal')", name="ck_calendar_day_state"),
+        CheckConstraint(
+            "state IN ('off', 'work', 'half_morning', 'half_afternoon', 'normal')", name="ck_calendar_day_state"
+        ),
         CheckConstraint("source IN ('library', 'override')", name="ck_calendar_day_source"),
         UniqueConstraint("date", "unit_group", "source", "entered_at", name="uq_calendar_day_entry"),
     )
@@ -58,7 +62,8 @@ class DeadlinePolicy(SQLModel, table=True):
     __tablename__ = "deadline_policy"
     __table_args__ = (
         CheckConstraint(
-            "clock IN ('verify', 'accept', 'first_response', 'resolve', 'approve', 'answer')", name="ck_deadline_policy_clock"
+            "clock IN ('verify', 'accept', 'first_response', 'resolve', 'approve', 'answer')",
+            name="ck_deadline_policy_clock",
         ),
         CheckConstraint("kind IN ('working', 'calendar', 'continuous')", name="ck_deadline_policy_kind"),
         CheckConstraint("minutes > 0", name="ck_deadline_policy_minutes"),

@@ -1,0 +1,1 @@
+"""Measures, told from the events of cases alone."""
