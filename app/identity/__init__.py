@@ -1,0 +1,1 @@
+"""Accounts, sign-in, roles, the identity vault and its access log."""

@@ -1,0 +1,1 @@
+"""Messages owed and sent, and the providers that carry them."""
