@@ -91,13 +91,13 @@ class Membership(SQLModel, table=True):
 
 
 class SignInCode(SQLModel, table=True):
-    """A one-time code, kept as an HMAC bound to this row; only the newest of a phone counts."""
+    """A phone's one live code, kept as an HMAC bound to this row's id; a new code replaces it."""
 
     __tablename__ = "sign_in_code"
     __table_args__ = (
+        UniqueConstraint("phone_index", name="sign_in_code_one_a_phone"),
         CheckConstraint("attempts BETWEEN 0 AND 5", name="sign_in_code_attempts_bounded"),
-        Index("sign_in_code_of_phone", "phone_index", "created_at"),
-        Index("sign_in_code_by_age", "created_at"),
+        Index("sign_in_code_by_expiry", "expires_at"),
     )
 
     id: UUID = Field(default_factory=uuid7, primary_key=True)
