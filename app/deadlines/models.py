@@ -67,7 +67,7 @@ class DeadlinePolicy(SQLModel, table=True):
         ),
         CheckConstraint("kind IN ('working', 'calendar', 'continuous')", name="ck_deadline_policy_kind"),
         CheckConstraint("minutes > 0", name="ck_deadline_policy_minutes"),
-        CheckConstraint("kind <> 'calendar' OR minutes % 1440 = 0", name="ck_deadline_policy_whole_days"),
+        CheckConstraint("kind <> 'calendar' OR mod(minutes, 1440) = 0", name="ck_deadline_policy_whole_days"),
         UniqueConstraint(
             "category_code",
             "clock",
