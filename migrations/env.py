@@ -4,10 +4,11 @@ from typing import Any
 
 from alembic import context
 from sqlalchemy import create_engine, text
+from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlmodel import SQLModel
 
-import app.catalog.models
 import app.cases.models
+import app.catalog.models
 import app.core.models
 import app.deadlines.models
 import app.identity.models
@@ -19,6 +20,7 @@ import app.routing.models  # noqa: F401 - each import registers its tables
 from app.core.config import settings
 from app.core.db import sqlalchemy_url
 
+ischema_names["xid8"] = app.cases.models.Xid8
 MIGRATION_LOCK = 0x7068616E616E68
 
 
@@ -42,7 +44,9 @@ def run() -> None:
 
 
 def _migrate(connection: Any) -> None:
-    context.configure(connection=connection, target_metadata=SQLModel.metadata, include_object=_include, compare_type=True)
+    context.configure(
+        connection=connection, target_metadata=SQLModel.metadata, include_object=_include, compare_type=True
+    )
     with context.begin_transaction():
         context.run_migrations()
 
