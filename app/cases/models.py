@@ -43,7 +43,11 @@ def _in(column: str, values: object) -> str:
 
 
 class Case(SQLModel, table=True):
-    """A case as it stands now. Everything here can be recomputed from its events."""
+    """A case as it stands now.
+
+    `act_by` is the moment by which somebody must act next and orders every list; `due_at` is the deadline of the
+    running resolve clock; `version` is the seq of the last event.
+    """
 
     __tablename__ = "case_file"
     __table_args__ = (
@@ -57,7 +61,7 @@ class Case(SQLModel, table=True):
             "case_file_worklist",
             "unit_id",
             text("(urgency <> 'urgent')"),
-            "due_at",
+            "act_by",
             "id",
             postgresql_where=text(_in("state", OPEN)),
         ),
@@ -65,7 +69,7 @@ class Case(SQLModel, table=True):
             "case_file_queue",
             "state",
             text("(urgency <> 'urgent')"),
-            "due_at",
+            "act_by",
             "id",
             postgresql_where=text("state IN ('verifying', 'triage')"),
         ),
@@ -89,6 +93,7 @@ class Case(SQLModel, table=True):
     routing_attempts: int = Field(default=0, sa_column=Column(SmallInteger, nullable=False, server_default="0"))
     received_at: datetime = Field(sa_type=_AT)
     updated_at: datetime = Field(sa_type=_AT)
+    act_by: datetime = Field(sa_type=_AT)
     due_at: datetime | None = Field(default=None, sa_type=_AT)
     resolved_at: datetime | None = Field(default=None, sa_type=_AT)
     published_at: datetime | None = Field(default=None, sa_type=_AT)
@@ -113,6 +118,7 @@ class CaseEvent(SQLModel, table=True):
         Index("case_event_received", "at", "case_id", postgresql_where=text("seq = 1")),
         {"postgresql_partition_by": "RANGE (case_id)"},
     )
+    __mapper_args__ = {"eager_defaults": False}  # noqa: RUF012 - xid and pos are for followers, not for the writer
 
     case_id: UUID = Field(primary_key=True, foreign_key="case_file.id")
     seq: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))

@@ -171,6 +171,14 @@ CITIZEN_WORDS: Mapping[State, tuple[str, str]] = {
     S.WITHDRAWN: ("đã rút", "withdrawn"),
 }
 
+
+
+def citizen_word(state: str, lang: str) -> str:
+    """The word a citizen reads for a state, in vi or en."""
+    vi, en = CITIZEN_WORDS[State(state)]
+    return en if lang == "en" else vi
+
+
 # --- the chain ---------------------------------------------------------------------------------------------------
 
 GENESIS = bytes(32)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 LOCAL = ZoneInfo("Asia/Ho_Chi_Minh")
@@ -14,6 +14,11 @@ _simulated: ContextVar[datetime | None] = ContextVar("simulated_now", default=No
 def now() -> datetime:
     """The current moment, aware, in UTC."""
     return _simulated.get() or datetime.now(UTC)
+
+
+def local_day(moment: datetime) -> date:
+    """The calendar day of `moment` in Vietnam."""
+    return moment.astimezone(LOCAL).date()
 
 
 @contextmanager

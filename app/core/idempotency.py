@@ -83,6 +83,23 @@ def stored(session: Session, account_id: UUID, key: UUID, hashed: bytes) -> Stor
     return Stored(row.status, bytes(row.body))
 
 
+def replayed(session: Session, account_id: UUID, key: UUID, hashed: bytes) -> Stored:
+    """The answer stored under a key that is known to be taken."""
+    answer = stored(session, account_id, key, hashed)
+    if answer is None:
+        raise KEY_BUSY.error(headers={"Retry-After": "1"})
+    return answer
+
+
+def restate(session: Session, account_id: UUID, key: UUID, answer: Stored) -> Stored:
+    """Replace the answer that this transaction stored under its own key."""
+    session.execute(
+        text("UPDATE idempotency_key SET status = :status, body = :body WHERE account_id = :account AND key = :key"),
+        {"status": answer.status, "body": answer.body, "account": account_id, "key": key},
+    )
+    return answer
+
+
 def once(session: Session, account_id: UUID, key: UUID, hashed: bytes, act: Callable[[], Stored]) -> Stored:
     """Do `act` at most once per account and key; a repeat gets the first answer, a concurrent twin 409."""
     got = session.execute(text("SELECT pg_try_advisory_xact_lock(:n)"), {"n": lock_number(account_id, key)}).scalar_one()

@@ -1,5 +1,6 @@
 """What a report looks like on the wire, and what is refused at the door."""
 
+import json
 from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
@@ -74,6 +75,12 @@ class ReportIn(BaseModel):
         if len(set(self.media_ids)) != len(self.media_ids):
             raise PydanticCustomError("media_repeated", "a media id is named twice", {})
         return self
+
+
+def evidence_text(body: ReportIn) -> str:
+    """What event 1 commits to: everything the citizen said about what and where, as canonical JSON."""
+    said = body.model_dump(mode="json", include={"description", "location", "commune", "place_text", "address"})
+    return json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
 class LocationOut(BaseModel):

@@ -1,0 +1,524 @@
+"""Submitting reports and moving cases: every change of a case goes through `submit` or `advance`."""
+
+import os
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlmodel import col, select
+
+from app.cases import queries, rules
+from app.cases.models import Case, CaseEvent, CaseHop, CasePhoto, CaseText
+from app.cases.rules import ALL, State, Who
+from app.cases.schemas import (
+    ID_TAKEN,
+    MEDIA_IN_USE,
+    MOVE_NOT_ALLOWED,
+    NOT_PUBLISHABLE,
+    NOTHING_ADDED,
+    UNKNOWN_CATEGORY,
+    UNKNOWN_COMMUNE,
+    UNKNOWN_REJECT_CODE,
+    UNKNOWN_UNIT,
+    InformationIn,
+    PublishIn,
+    RatingIn,
+    Receipt,
+    RejectIn,
+    ResolveIn,
+)
+from app.catalog.models import Category
+from app.catalog.queries import catalogue
+from app.core import clock, crypto, db, idempotency, ids, limits
+from app.core.db import Session
+from app.core.errors import UNAUTHENTICATED
+from app.core.http import Lang
+from app.core.idempotency import KEY_BUSY, Stored
+from app.core.limits import Limit
+from app.deadlines import actions as deadline_actions
+from app.deadlines import queries as deadline_queries
+from app.identity.policy import Viewer
+from app.media import queries as media_queries
+from app.notifications import actions as notifications
+from app.orgunits import queries as orgunits
+from app.reports.models import PublicCopy, Report, ReportContent, ReportMedia
+from app.reports.rules import coarsened, plausible
+from app.reports.schemas import ReportIn, evidence_text
+
+REPORTS_PER_HOUR = Limit("reports", quota=20, window_s=3600)
+SUBMIT = "POST /v1/reports"
+APP = "app"
+
+
+class Actor(NamedTuple):
+    """Who moves a case, and in which capacities."""
+
+    kind: str
+    account_id: UUID | None
+    capacities: frozenset[Who]
+
+
+SYSTEM = Actor("system", None, frozenset({Who.SYSTEM}))
+
+# --- submission ----------------------------------------------------------------------------------------------------
+
+# One statement, one round trip: the gate (nobody else is handling this key), the account, the key, the report,
+# its case, event 1 and the verify clock. Each part selects from the one before, so that a repeat writes nothing.
+_INTAKE = """
+WITH gate AS (SELECT pg_try_advisory_xact_lock(%(lock)s::bigint) AS got),
+who AS (SELECT id FROM account WHERE id = %(account_id)s::uuid AND status = 'active'),
+key AS (
+    INSERT INTO idempotency_key (account_id, key, request_hash, status, body, created_at)
+    SELECT who.id, %(key)s::uuid, %(key_hash)s::bytea, 201, %(answer)s::bytea, %(at)s::timestamptz
+    FROM who, gate WHERE gate.got
+    ON CONFLICT DO NOTHING RETURNING account_id),
+rep AS (
+    INSERT INTO report (id, account_id, category_code, channel, visibility, hide_name, allow_call,
+                        received_at, occurred_at, sent_at, request_hash)
+    SELECT %(id)s::uuid, account_id, %(category)s::text, %(channel)s::text, %(visibility)s::text,
+           %(hide_name)s::boolean, %(allow_call)s::boolean, %(at)s::timestamptz,
+           %(occurred_at)s::timestamptz, %(sent_at)s::timestamptz, %(request_hash)s::bytea
+    FROM key ON CONFLICT DO NOTHING RETURNING id),
+content AS (
+    INSERT INTO report_content (report_id, description, lat, lon, accuracy_m, stated_unit_id, place_text, address, nonce)
+    SELECT id, %(description)s::text, %(lat)s::float8, %(lon)s::float8, %(accuracy_m)s::float8,
+           %(stated_unit_id)s::uuid, %(place_text)s::text, %(address)s::text, %(nonce)s::bytea FROM rep),
+opened AS (
+    INSERT INTO case_file (id, report_id, reference, category_code, urgency, channel, state, version, cycle,
+                           received_at, updated_at, act_by, head)
+    SELECT %(case_id)s::uuid, id, %(reference)s::text, %(category)s::text, %(urgency)s::text, %(channel)s::text,
+           %(state)s::text, 1, 1, %(at)s::timestamptz, %(at)s::timestamptz, %(act_by)s::timestamptz, %(head)s::bytea
+    FROM rep),
+event AS (
+    INSERT INTO case_event (case_id, seq, at, verb, to_state, actor_kind, actor_id, cycle, category_code, urgency,
+                            channel, commitment, body, hash)
+    SELECT %(case_id)s::uuid, 1, %(at)s::timestamptz, 'submit', %(state)s::text, 'citizen', %(account_id)s::uuid, 1,
+           %(category)s::text, %(urgency)s::text, %(channel)s::text, %(commitment)s::bytea, %(body)s::bytea,
+           %(head)s::bytea FROM rep),
+clock AS (
+    INSERT INTO sla_clock (case_id, kind, started_seq, cycle, policy_id, started_at, due_at)
+    SELECT %(case_id)s::uuid, 'verify', 1, 1, %(policy_id)s::uuid, %(at)s::timestamptz, %(act_by)s::timestamptz
+    FROM rep WHERE %(state)s = 'verifying')
+SELECT gate.got, EXISTS (SELECT FROM who), EXISTS (SELECT FROM key), EXISTS (SELECT FROM rep) FROM gate
+"""
+
+
+def submit(session: Session, citizen: Viewer, body: ReportIn, key: UUID, lang: Lang = "vi") -> Stored:
+    """Accept a report: the report, its case and event 1 in one transaction. Safe to repeat with the same key or id.
+
+    The answer is a `Receipt` as stored bytes, the same for every repeat.
+    """
+    account_id = citizen.id
+    limits.spend(REPORTS_PER_HOUR, str(account_id))
+    received_at = clock.now()
+    category = _category(session, body.category)
+    stated_unit_id = _check_place(session, body, received_at)
+    row = _intake_row(session, account_id, body, category, received_at, lang) | {
+        "key": key,
+        "lock": idempotency.lock_number(account_id, key),
+        "stated_unit_id": stated_unit_id,
+    }
+    gate_open, is_active, is_new_key, is_new_report = session.connection().exec_driver_sql(_INTAKE, row).one()
+    if not is_active:
+        raise UNAUTHENTICATED.error()
+    if not gate_open:
+        raise KEY_BUSY.error(headers={"Retry-After": "1"})
+    if not is_new_key:
+        # The key was stored meanwhile: a statement does not see what its losers wrote, so read again.
+        return idempotency.replayed(session, account_id, key, row["key_hash"])
+    if not is_new_report:
+        return _repeated_id(session, account_id, key, row, lang)
+    if body.media_ids:
+        attach_media(session, body.id, account_id, body.media_ids)
+    if row["state"] == State.ROUTING:
+        db.owe(session, "routing")
+    return Stored(201, row["answer"])
+
+
+def _category(session: Session, code: str) -> Category:
+    category = catalogue(session).category(code)
+    if category is None or not category.active:
+        raise UNKNOWN_CATEGORY.error(category=code, pointer="/category")
+    return category
+
+
+def _check_place(session: Session, body: ReportIn, at: datetime) -> UUID | None:
+    """Refuse a place that cannot be ours; the unit the citizen named, where one was named."""
+    if body.location is not None:
+        orgunits.check_location(session, body.location.lat, body.location.lon, body.location.accuracy_m, at)
+    if body.commune is None:
+        return None
+    unit = orgunits.directory(session).by_code(body.commune, clock.local_day(at))
+    if unit is None or unit.level != "commune":
+        raise UNKNOWN_COMMUNE.error(commune=body.commune, pointer="/commune")
+    return unit.id
+
+
+def _intake_row(
+    session: Session, account_id: UUID, body: ReportIn, category: Category, received_at: datetime, lang: Lang
+) -> dict[str, Any]:
+    """All values of the intake statement, with event 1 hashed."""
+    payload = body.model_dump_json().encode()
+    state = State.ROUTING if category.trusted else State.VERIFYING
+    case_id, nonce = ids.uuid7(), os.urandom(rules.NONCE_BYTES)
+    policy_id, act_by = None, received_at
+    if state == State.VERIFYING:
+        policy_id, act_by = deadline_queries.deadline(session, category.code, "verify", received_at)
+    event = {
+        "case_id": case_id,
+        "seq": 1,
+        "at": received_at,
+        "verb": "submit",
+        "to_state": state.value,
+        "actor_kind": "citizen",
+        "actor_id": account_id,
+        "cycle": 1,
+        "category_code": category.code,
+        "urgency": category.urgency,
+        "channel": APP,
+        "commitment": rules.commit_to(nonce, evidence_text(body)),
+    }
+    hashed = rules.canonical(event)
+    receipt = Receipt(
+        id=body.id,
+        reference=ids.reference(),
+        status=state.value,
+        status_text=rules.citizen_word(state, lang),
+        received_at=received_at,
+        version=1,
+    )
+    location = body.location
+    return event | {
+        "id": body.id,
+        "account_id": account_id,
+        "key_hash": idempotency.request_hash(SUBMIT, payload),
+        "request_hash": crypto.sha256(payload),
+        "answer": receipt.model_dump_json().encode(),
+        "reference": receipt.reference,
+        "category": category.code,
+        "visibility": body.visibility,
+        "hide_name": body.hide_name,
+        "allow_call": body.allow_call,
+        "occurred_at": plausible(body.occurred_at, received_at),
+        "sent_at": plausible(body.sent_at, received_at),
+        "description": body.description,
+        "lat": location.lat if location else None,
+        "lon": location.lon if location else None,
+        "accuracy_m": location.accuracy_m if location else None,
+        "place_text": body.place_text,
+        "address": body.address,
+        "nonce": nonce,
+        "state": state.value,
+        "policy_id": policy_id,
+        "act_by": act_by,
+        "body": hashed,
+        "head": rules.link(rules.GENESIS, hashed),
+    }
+
+
+def _repeated_id(session: Session, account_id: UUID, key: UUID, row: dict[str, Any], lang: Lang) -> Stored:
+    """A report id seen before under another key: the same account and body get the same report, others 409."""
+    report = session.get(Report, row["id"])
+    if report is None or report.account_id != account_id or bytes(report.request_hash) != row["request_hash"]:
+        raise ID_TAKEN.error(pointer="/id")
+    case = session.exec(select(Case).where(Case.report_id == report.id)).one()
+    receipt = Receipt(
+        id=report.id,
+        reference=case.reference,
+        status=case.state,
+        status_text=rules.citizen_word(case.state, lang),
+        received_at=report.received_at,
+        version=case.version,
+    )
+    return idempotency.restate(session, account_id, key, Stored(200, receipt.model_dump_json().encode()))
+
+
+def attach_media(session: Session, report_id: UUID, account_id: UUID, media_ids: Sequence[UUID]) -> None:
+    """Tie a citizen's own uploads to the report; a photo belongs to one report only."""
+    media_queries.owned(session, account_id, media_ids)
+    _refuse_used(session, media_ids)
+    known = len(session.exec(select(ReportMedia.media_id).where(ReportMedia.report_id == report_id)).all())
+    for position, media_id in enumerate(media_ids, start=known):
+        session.add(ReportMedia(report_id=report_id, media_id=media_id, position=position))
+
+
+def _refuse_used(session: Session, media_ids: Sequence[UUID]) -> None:
+    used = session.exec(select(ReportMedia.media_id).where(col(ReportMedia.media_id).in_(media_ids))).first()
+    used = used or session.exec(select(CasePhoto.media_id).where(col(CasePhoto.media_id).in_(media_ids))).first()
+    if used is not None:
+        raise MEDIA_IN_USE.error(pointer=f"/media_ids/{list(media_ids).index(used)}")
+
+
+# --- moving a case -------------------------------------------------------------------------------------------------
+
+NOTIFIES = {
+    "assign": "report_assigned",
+    "message": "report_message",
+    "resolve": "report_resolved",
+    "reject": "report_rejected",
+}
+
+
+def advance(
+    session: Session,
+    case: Case,
+    citizen_id: UUID,
+    verb: str,
+    actor: Actor,
+    *,
+    unit_id: UUID | None = None,
+    code: str | None = None,
+    note: str | None = None,
+) -> int:
+    """Move a locked case by one row of the workflow table: state, clocks, hops, event, message owed. Returns the seq.
+
+    Refuses what the table does not allow with 409 and the actions that are allowed. `note` is kept in an erasable row
+    to which the event commits.
+    """
+    at = clock.now()
+    rule = _allowed_rule(case, verb, actor, at)
+    case.version += 1
+    if verb == "reopen":
+        case.cycle += 1
+    _move_clocks(session, case, rule, unit_id or case.unit_id, at)
+    _move_hops(session, case, rule, unit_id, at)
+    if rule.target is not None:
+        _stand(case, rule.target, at)
+    case.updated_at = at
+    _chain(session, case, rule, actor, at, code, note)
+    if verb in NOTIFIES:
+        notifications.owe(
+            session,
+            NOTIFIES[verb],
+            account_id=citizen_id,
+            case_id=case.id,
+            params={"reference": case.reference, "status": case.state},
+            dedupe_key=f"{case.id}:{case.version}",
+        )
+    return case.version
+
+
+def _allowed_rule(case: Case, verb: str, actor: Actor, at: datetime) -> rules.Rule:
+    standing = queries.standing(case)
+    rule = rules.rule_for(case.state, verb)
+    if rule is None or not rule.who & actor.capacities or not rules.applies(verb, standing, actor.capacities, at):
+        allowed = list(rules.allowed_verbs(standing, actor.capacities, at))
+        raise MOVE_NOT_ALLOWED.error(
+            verb=verb, state=case.state, extra={"allowed_actions": allowed, "state": case.state, "version": case.version}
+        )
+    return rule
+
+
+def _move_clocks(session: Session, case: Case, rule: rules.Rule, unit_id: UUID | None, at: datetime) -> None:
+    """Stop and start what the rule names. A cycle has one resolve and one first-response clock; accept starts per hop."""
+    if rule.stops == (ALL,):
+        deadline_actions.stop_all(session, case.id, at)
+    elif rule.stops:
+        deadline_actions.stop(session, case_id=case.id, kinds=rule.stops, at=at)
+    if not rule.starts:
+        return
+    is_first = case.cycle == 1 and rule.source == State.ROUTING
+    known = set() if is_first else deadline_queries.kinds_started(session, case.id, case.cycle)
+    for kind in rule.starts:
+        if kind != "accept" and kind in known:
+            continue
+        started = deadline_actions.start(
+            session,
+            case_id=case.id,
+            kind=kind,
+            seq=case.version,
+            cycle=case.cycle,
+            unit_id=unit_id,
+            category_code=case.category_code,
+            at=at,
+        )
+        if kind == "resolve":
+            case.due_at = started.due_at
+        if kind == "accept":
+            case.act_by = started.due_at
+
+
+def _move_hops(session: Session, case: Case, rule: rules.Rule, unit_id: UUID | None, at: datetime) -> None:
+    """End the stay with the unit that lets go, begin the one with the unit that gets the case."""
+    current = None
+    if rule.source in rules.AT_UNIT and (rule.verb in rules.HOP_OUTCOMES or rule.verb == "accept"):
+        current = session.exec(select(CaseHop).where(CaseHop.case_id == case.id, col(CaseHop.ended_at).is_(None))).one()
+    if current is not None and rule.verb == "accept":
+        current.accepted_at = at
+    elif current is not None:
+        current.ended_at, current.outcome = at, rules.HOP_OUTCOMES[rule.verb]
+        session.flush()
+    if rule.verb == "return":
+        case.unit_id = None
+    if rule.target == State.ASSIGNED:
+        case.unit_id = unit_id or case.unit_id
+        assert case.unit_id is not None
+        session.add(
+            CaseHop(
+                case_id=case.id,
+                started_seq=case.version,
+                cycle=case.cycle,
+                unit_id=case.unit_id,
+                received_at=at,
+                due_at=case.due_at,
+            )
+        )
+
+
+def _stand(case: Case, state: State, at: datetime) -> None:
+    """Put the case into `state`, with the moment by which somebody must act next."""
+    case.state = state.value
+    case.resolved_at = at if state == State.RESOLVED else case.resolved_at if state == State.CLOSED else None
+    if state in (State.ACCEPTED, State.IN_PROGRESS) and case.due_at is not None:
+        case.act_by = case.due_at
+    elif state != State.ASSIGNED:
+        case.act_by = at
+
+
+def _chain(
+    session: Session, case: Case, rule: rules.Rule, actor: Actor, at: datetime, code: str | None, note: str | None
+) -> None:
+    """Append the event, hashed onto the chain's head."""
+    nonce = os.urandom(rules.NONCE_BYTES) if note else b""
+    event: dict[str, Any] = {
+        "case_id": case.id,
+        "seq": case.version,
+        "at": at,
+        "verb": rule.verb,
+        "from_state": rule.source.value,
+        "to_state": case.state,
+        "actor_kind": actor.kind,
+        "actor_id": actor.account_id,
+        "unit_id": case.unit_id,
+        "commune_id": case.commune_id,
+        "cycle": case.cycle,
+        "category_code": case.category_code,
+        "urgency": case.urgency,
+        "channel": case.channel,
+        "code": code,
+        "due_at": case.due_at,
+        "commitment": rules.commit_to(nonce, note) if note else None,
+    }
+    body = rules.canonical(event)
+    case.head = rules.link(case.head, body)
+    session.add(CaseEvent(**event, body=body, hash=case.head))
+    if note:
+        session.add(CaseText(case_id=case.id, seq=case.version, body=note, nonce=nonce))
+
+
+# --- what people do ------------------------------------------------------------------------------------------------
+
+
+def act(
+    session: Session,
+    viewer: Viewer,
+    seen: queries.Seen,
+    verb: str,
+    *,
+    unit_id: UUID | None = None,
+    code: str | None = None,
+    note: str | None = None,
+) -> int:
+    """`advance` in the name of somebody who sees the case; returns the seq of the event."""
+    actor = Actor(viewer.kind, viewer.account_id, seen.capacities)
+    return advance(session, seen.case, seen.report.account_id, verb, actor, unit_id=unit_id, code=code, note=note)
+
+
+def publish(session: Session, viewer: Viewer, seen: queries.Seen, body: PublishIn) -> None:
+    """Make the public copy: the text as redacted, the photos chosen, the place as coarse as the category wants."""
+    if seen.report.visibility != "public" or _category(session, seen.case.category_code).publication == "never":
+        raise NOT_PUBLISHABLE.error()
+    act(session, viewer, seen, "publish")
+    make_public(session, seen.case, seen.report.id, body.description, body.media_ids)
+
+
+def make_public(
+    session: Session, case: Case, report_id: UUID, description: str | None = None, media_ids: Sequence[UUID] | None = None
+) -> None:
+    """Write the public copy of a report and mark its case published."""
+    content = session.get_one(ReportContent, report_id)
+    lat, lon = content.lat, content.lon
+    if lat is not None and lon is not None:
+        lat, lon = coarsened(lat, lon, _category(session, case.category_code).coarsen_m)
+    case.published_at = clock.now()
+    session.add(
+        PublicCopy(
+            report_id=report_id,
+            description=description or content.description,
+            lat=lat,
+            lon=lon,
+            published_at=case.published_at,
+        )
+    )
+    for row in session.exec(select(ReportMedia).where(ReportMedia.report_id == report_id)):
+        row.is_public = media_ids is None or row.media_id in media_ids
+
+
+def hide(session: Session, viewer: Viewer, seen: queries.Seen, reason: str) -> None:
+    """Take a published report out of every public view."""
+    act(session, viewer, seen, "hide", note=reason)
+    seen.case.hidden_at = clock.now()
+
+
+def unhide(session: Session, viewer: Viewer, seen: queries.Seen, reason: str) -> None:
+    """Show a hidden report again."""
+    act(session, viewer, seen, "unhide", note=reason)
+    seen.case.hidden_at = None
+
+
+def reject(session: Session, viewer: Viewer, seen: queries.Seen, body: RejectIn) -> None:
+    """Refuse a report with a code that names the right door."""
+    if body.code not in catalogue(session).reject_codes:
+        raise UNKNOWN_REJECT_CODE.error(code=body.code, pointer="/code")
+    seen.case.reject_code = body.code
+    act(session, viewer, seen, "reject", code=body.code, note=body.explanation or None)
+
+
+def resolve(session: Session, viewer: Viewer, seen: queries.Seen, body: ResolveIn) -> None:
+    """Record the result, its note and the photos of afterwards."""
+    seen.case.outcome = body.outcome
+    seq = act(session, viewer, seen, "resolve", code=body.outcome, note=body.note)
+    if body.media_ids:
+        media_queries.owned(session, viewer.id, body.media_ids)
+        _refuse_used(session, body.media_ids)
+        session.add_all(CasePhoto(media_id=media_id, case_id=seen.case.id, seq=seq) for media_id in body.media_ids)
+
+
+def rate(session: Session, viewer: Viewer, seen: queries.Seen, body: RatingIn) -> None:
+    """Record the citizen's verdict; a later one replaces it, the history keeps both."""
+    seen.case.rating = body.rating
+    code = body.rating if body.reason is None else f"{body.rating}:{body.reason}"
+    act(session, viewer, seen, "rate", code=code, note=body.text or None)
+
+
+def add_information(session: Session, viewer: Viewer, seen: queries.Seen, body: InformationIn) -> None:
+    """Add the citizen's further words and photos."""
+    if not body.text and not body.media_ids:
+        raise NOTHING_ADDED.error()
+    act(session, viewer, seen, "add_information", note=body.text or None)
+    attach_media(session, seen.report.id, viewer.id, body.media_ids)
+
+
+def unit_in_force(session: Session, code: str) -> UUID:
+    """The id of a unit that can be given a case today."""
+    unit = orgunits.directory(session).by_code(code, clock.local_day(clock.now()))
+    if unit is None or unit.level == "province":
+        raise UNKNOWN_UNIT.error(unit=code, pointer="/unit")
+    return unit.id
+
+
+def close_confirmed_by_silence(session: Session, limit: int = 100) -> int:
+    """Close what was resolved long ago and not disputed; returns how many cases were closed."""
+    before = clock.now() - rules.CLOSE_AFTER
+    rows = session.exec(
+        select(Case, Report.account_id)
+        .join(Report, col(Report.id) == Case.report_id)
+        .where(Case.state == State.RESOLVED, col(Case.resolved_at) < before)
+        .order_by(col(Case.resolved_at))
+        .limit(limit)
+        .with_for_update(of=Case, skip_locked=True)
+    ).all()
+    for case, citizen_id in rows:
+        advance(session, case, citizen_id, "close", SYSTEM)
+    return len(rows)

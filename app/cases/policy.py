@@ -1,0 +1,76 @@
+"""Who may see a case, and in which capacity they act on it. Every scope check about cases lives here."""
+
+from sqlalchemy import ColumnElement, and_, false, true
+from sqlmodel import col
+
+from app.cases.models import Case
+from app.cases.rules import Who
+from app.identity.policy import Viewer
+from app.orgunits.queries import Directory
+from app.reports.models import Report
+
+# Roles that see every case of the province; only the dispatcher acts.
+PROVINCE_READERS = ("dispatcher", "leader", "auditor")
+UNIT_READERS = ("officer", "lead", "leader")
+
+
+def capacities(viewer: Viewer, case: Case, report: Report, directory: Directory) -> frozenset[Who]:
+    """In which capacities `viewer` may act on this case; empty when only reading, or nothing, is allowed."""
+    who: set[Who] = set()
+    if viewer.kind == "citizen" and viewer.account_id == report.account_id:
+        who.add(Who.CITIZEN)
+    if viewer.kind == "staff":
+        if viewer.has("dispatcher"):
+            who.add(Who.DISPATCHER)
+        if _holds(viewer, ("officer",), case, directory):
+            who.add(Who.OFFICER)
+        if _holds(viewer, ("lead",), case, directory):
+            who.add(Who.LEAD)
+    return frozenset(who)
+
+
+def may_read_case(viewer: Viewer, case: Case, directory: Directory) -> bool:
+    """Whether staff may open this case: province roles any, unit roles those their unit holds now."""
+    if viewer.kind != "staff":
+        return False
+    return _reads_province(viewer) or _holds(viewer, UNIT_READERS, case, directory)
+
+
+def may_read_report(viewer: Viewer, case: Case, report: Report) -> bool:
+    """Whether somebody may open a report through the citizens' side: its author, or anybody once it is public."""
+    return viewer.account_id == report.account_id or is_public(case, report)
+
+
+def is_public(case: Case, report: Report) -> bool:
+    """Published, not hidden, and meant for the public. The one definition; `public_only` is its twin in SQL."""
+    return report.visibility == "public" and case.published_at is not None and case.hidden_at is None
+
+
+def public_only() -> ColumnElement[bool]:
+    """`is_public` as a condition on Case joined with Report."""
+    return and_(
+        col(Report.visibility) == "public", col(Case.published_at).is_not(None), col(Case.hidden_at).is_(None)
+    )
+
+
+def visible_to(viewer: Viewer, directory: Directory) -> ColumnElement[bool]:
+    """`may_read_case` as a condition on Case."""
+    if viewer.kind != "staff":
+        return false()
+    if _reads_province(viewer):
+        return true()
+    units = viewer.units(UNIT_READERS, directory)
+    if units is None:
+        return true()
+    return col(Case.unit_id).in_(units)
+
+
+def _reads_province(viewer: Viewer) -> bool:
+    return any(grant.role in PROVINCE_READERS and grant.unit_id is None for grant in viewer.grants)
+
+
+def _holds(viewer: Viewer, roles: tuple[str, ...], case: Case, directory: Directory) -> bool:
+    if case.unit_id is None:
+        return False
+    units = viewer.units(roles, directory)
+    return units is None or case.unit_id in units

@@ -1,0 +1,351 @@
+"""Cases on the wire, for the citizen who reported and for the staff who work, and what is refused."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.core.errors import Problem
+from app.reports.schemas import MEDIA_MAX, LocationOut, Text
+
+UNKNOWN_CATEGORY = Problem(
+    "unknown_category",
+    422,
+    vi=("Lĩnh vực không tồn tại", "Lĩnh vực {category} không có trong danh mục. Vui lòng tải lại danh mục rồi chọn lại."),
+    en=("Unknown category", "There is no category {category}. Load the categories again and choose one."),
+)
+UNKNOWN_COMMUNE = Problem(
+    "unknown_commune",
+    422,
+    vi=("Xã, phường không tồn tại", "Không có xã, phường mang mã {commune} trong tỉnh. Vui lòng chọn lại."),
+    en=("Unknown commune", "No commune of the province has the code {commune}. Choose one again."),
+)
+UNKNOWN_UNIT = Problem(
+    "unknown_unit",
+    422,
+    vi=("Đơn vị không tồn tại", "Không có đơn vị mang mã {unit} đang hoạt động."),
+    en=("Unknown unit", "No unit in force has the code {unit}."),
+)
+MEDIA_IN_USE = Problem(
+    "media_in_use",
+    422,
+    vi=("Ảnh đã được dùng", "Ảnh này đã gắn với một phản ánh khác. Vui lòng tải ảnh lên lại."),
+    en=("Photo already used", "This photo belongs to another report. Upload it again."),
+)
+ID_TAKEN = Problem(
+    "id_taken",
+    409,
+    vi=("Mã phản ánh đã tồn tại", "Mã này đã dùng cho một phản ánh khác. Ứng dụng cần tạo mã mới."),
+    en=("Identifier taken", "This id belongs to another report. The app must make a new one."),
+)
+MOVE_NOT_ALLOWED = Problem(
+    "move_not_allowed",
+    409,
+    vi=("Thao tác không phù hợp", "Không thể thực hiện '{verb}' khi hồ sơ đang ở trạng thái '{state}'."),
+    en=("Move not allowed", "'{verb}' is not possible while the case is '{state}'."),
+)
+VERSION_MISSING = Problem(
+    "version_missing",
+    428,
+    vi=("Thiếu phiên bản hồ sơ", "Gửi kèm If-Match với ETag của hồ sơ đang xem."),
+    en=("Version missing", "Send If-Match with the ETag of the case as you saw it."),
+)
+VERSION_STALE = Problem(
+    "version_stale",
+    412,
+    vi=("Hồ sơ đã thay đổi", "Hồ sơ vừa được người khác cập nhật. Vui lòng tải lại rồi thực hiện."),
+    en=("The case has changed", "Somebody updated the case meanwhile. Load it again, then act."),
+)
+UNKNOWN_REJECT_CODE = Problem(
+    "unknown_reject_code",
+    422,
+    vi=("Lý do từ chối không hợp lệ", "Không có lý do từ chối mang mã {code}."),
+    en=("Unknown reason", "There is no reject code {code}."),
+)
+NOT_PUBLISHABLE = Problem(
+    "not_publishable",
+    409,
+    vi=("Không được công khai", "Phản ánh này là riêng tư hoặc thuộc lĩnh vực không công khai."),
+    en=("Not publishable", "This report is private or of a category that is never public."),
+)
+NOTHING_ADDED = Problem(
+    "nothing_added",
+    422,
+    vi=("Chưa có nội dung bổ sung", "Vui lòng nhập nội dung hoặc chọn ảnh để bổ sung."),
+    en=("Nothing to add", "Write something or choose photos to add."),
+)
+
+_STRICT = ConfigDict(extra="forbid")
+Reason = Annotated[Text, Field(min_length=1, max_length=2000)]
+Note = Annotated[Text, Field(min_length=1, max_length=5000)]
+MediaIds = Annotated[list[UUID], Field(max_length=MEDIA_MAX)]
+
+
+class Receipt(BaseModel):
+    """The answer to a submission: what the citizen keeps."""
+
+    id: UUID
+    reference: str
+    status: str
+    status_text: str
+    received_at: datetime
+    version: int
+
+
+class UnitOut(BaseModel):
+    """A unit, named."""
+
+    code: str
+    name: str
+
+
+class StepOut(BaseModel):
+    """One step of the history a citizen may read. `text` is what staff or the citizen wrote for the other."""
+
+    at: datetime
+    verb: str
+    status: str
+    status_text: str
+    unit: UnitOut | None = None
+    text: str | None = None
+
+
+class RejectOut(BaseModel):
+    """Why a report was refused, and the right door for it."""
+
+    code: str
+    name: str
+    turn_to: str
+
+
+class ReportOut(BaseModel):
+    """A report with the standing of its case. What only its author may read is null for everybody else."""
+
+    id: UUID | None
+    reference: str
+    mine: bool
+    category: str
+    description: str
+    location: LocationOut | None
+    address: str | None = None
+    place_text: str | None = None
+    visibility: str
+    published: bool
+    status: str
+    status_text: str
+    commune: UnitOut | None
+    unit: UnitOut | None
+    received_at: datetime
+    due_at: datetime | None
+    resolved_at: datetime | None
+    outcome: str | None
+    rejection: RejectOut | None
+    rating: str | None
+    media: list[UUID]
+    after_media: list[UUID]
+    steps: list[StepOut]
+    allowed_actions: list[str]
+    version: int
+
+
+class PhotoOut(BaseModel):
+    """A photo for staff. `hint_distance_m`: how far its own GPS lies from the pin, where that is suspicious."""
+
+    id: UUID
+    kind: Literal["report", "after"]
+    state: str
+    hint_distance_m: int | None = None
+    taken_at: datetime | None = None
+
+
+class ClockOut(BaseModel):
+    """One deadline: by when, stopped when, met or not; `breached_at` is the moment it ran out."""
+
+    kind: str
+    cycle: int
+    started_at: datetime
+    due_at: datetime
+    stopped_at: datetime | None
+    met: bool | None
+    breached_at: datetime | None
+
+
+class HopOut(BaseModel):
+    """The case's stay with one unit."""
+
+    unit: UnitOut
+    cycle: int
+    received_at: datetime
+    due_at: datetime | None
+    accepted_at: datetime | None
+    ended_at: datetime | None
+    outcome: str | None
+
+
+class EventOut(BaseModel):
+    """One event of the case's chain."""
+
+    seq: int
+    at: datetime
+    verb: str
+    from_state: str | None
+    to_state: str
+    actor_kind: str
+    unit: UnitOut | None
+    code: str | None
+    text: str | None
+    erased: bool
+    hash: str
+
+
+class CaseRow(BaseModel):
+    """One line of a staff list."""
+
+    id: UUID
+    reference: str
+    category: str
+    urgency: str
+    state: str
+    summary: str
+    unit: UnitOut | None
+    commune: UnitOut | None
+    received_at: datetime
+    act_by: datetime
+    due_at: datetime | None
+    route_reason: str | None
+    version: int
+
+
+class CaseOut(CaseRow):
+    """A case as staff in charge see it; the citizen is a pseudonym."""
+
+    citizen: str
+    channel: str
+    call_allowed: bool
+    visibility: str
+    published: bool
+    hidden: bool
+    description: str
+    location: LocationOut | None
+    address: str | None
+    place_text: str | None
+    candidates: list[UnitOut]
+    boundary_approximate: bool
+    cycle: int
+    outcome: str | None
+    rating: str | None
+    photos: list[PhotoOut]
+    clocks: list[ClockOut]
+    hops: list[HopOut]
+    events: list[EventOut]
+    allowed_actions: list[str]
+
+
+class PersonOut(BaseModel):
+    """A citizen's identity, read for a stated purpose; the reading is logged."""
+
+    name: str | None
+    phone: str | None
+
+
+# --- what moves carry ----------------------------------------------------------------------------------------------
+
+
+class ReasonIn(BaseModel):
+    """A move that needs a reason."""
+
+    model_config = _STRICT
+
+    reason: Reason
+
+
+class WithdrawIn(BaseModel):
+    """A withdrawal; the reason is the citizen's choice."""
+
+    model_config = _STRICT
+
+    reason: Annotated[Text, Field(max_length=2000)] = ""
+
+
+class InformationIn(BaseModel):
+    """More from the citizen: words, photos, or both."""
+
+    model_config = _STRICT
+
+    text: Annotated[Text, Field(max_length=5000)] = ""
+    media_ids: MediaIds = []
+
+
+class RatingIn(BaseModel):
+    """The citizen's verdict on the result."""
+
+    model_config = _STRICT
+
+    rating: Literal["satisfied", "acceptable", "dissatisfied"]
+    reason: Literal["not_fixed", "too_slow", "other"] | None = None
+    text: Annotated[Text, Field(max_length=2000)] = ""
+
+
+class AssignIn(BaseModel):
+    """The unit that gets the case, by code."""
+
+    model_config = _STRICT
+
+    unit: str = Field(min_length=1, max_length=60)
+    note: Annotated[Text, Field(max_length=2000)] = ""
+
+
+class TransferIn(ReasonIn):
+    """The unit that gets the case, and why."""
+
+    unit: str = Field(min_length=1, max_length=60)
+
+
+class PublishIn(BaseModel):
+    """The public copy: the text as redacted (default: as written) and the photos to show (default: all)."""
+
+    model_config = _STRICT
+
+    description: Annotated[Text, Field(min_length=1, max_length=5000)] | None = None
+    media_ids: MediaIds | None = None
+
+
+class RejectIn(BaseModel):
+    """A refusal: a code that names the right door, and words for the citizen."""
+
+    model_config = _STRICT
+
+    code: str = Field(min_length=1, max_length=40)
+    explanation: Annotated[Text, Field(max_length=2000)] = ""
+
+
+class MessageIn(BaseModel):
+    """Words the citizen will read."""
+
+    model_config = _STRICT
+
+    text: Note
+
+
+class ResolveIn(BaseModel):
+    """The result: what came of it, a note the citizen will read, photos of afterwards."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"outcome": "fixed", "note": "Đã thay nắp hố ga mới lúc 15 giờ cùng ngày.", "media_ids": []}]
+        },
+    )
+
+    outcome: Literal["fixed", "nothing_found", "explained", "not_feasible"]
+    note: Note
+    media_ids: MediaIds = []
+
+
+class PurposeIn(BaseModel):
+    """Why somebody's identity is read."""
+
+    model_config = _STRICT
+
+    purpose: Annotated[Text, Field(min_length=5, max_length=300)]
