@@ -497,6 +497,7 @@ def _start_valkey_on(binary: Path, data_dir: Path, port: int, password: str) -> 
         "appendonly no",
         "maxmemory-policy noeviction",
         "tcp-backlog 128",
+        "set-proc-title no",
     )
     _write_private(settings, "\n".join(lines) + "\n", launch.CALLER)
     log = _fresh_log(data_dir / "server.log")
