@@ -1,0 +1,303 @@
+"""Starting and stopping clocks, recording breaches, and loading calendar and policies from the province pack."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any, cast
+from uuid import UUID
+
+import holidays
+from sqlalchemy import CursorResult, text
+from sqlmodel import col, select
+
+from app.catalog.models import CategoryRow
+from app.core import clock
+from app.core.db import Session
+from app.core.packfile import Finding, PackError, read_with_source
+from app.core.versioned import bump
+from app.deadlines import queries
+from app.deadlines.models import EVERYONE, CalendarDay, DeadlinePolicy, SlaClock, WorkingHours
+from app.deadlines.rules import CLOCKS, ClockKind, breach, verdict
+from app.deadlines.schemas import CalendarFile, PoliciesFile
+from app.identity.actions import audit
+
+HOLIDAY_YEARS = range(2025, 2029)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """One clock to start; `policy_id` and `due_at` come from `queries.deadline`."""
+
+    case_id: UUID
+    kind: ClockKind
+    seq: int
+    cycle: int
+    unit_id: UUID | None
+    policy_id: UUID
+    started_at: datetime
+    due_at: datetime
+
+
+# --- clocks --------------------------------------------------------------------------------------------------------
+
+
+def start(
+    session: Session,
+    *,
+    case_id: UUID,
+    kind: ClockKind,
+    seq: int,
+    cycle: int,
+    unit_id: UUID | None,
+    category_code: str,
+    at: datetime,
+) -> SlaClock:
+    """Start a clock with the event `seq`.
+
+    One of its kind that is still open in this cycle runs on instead and is returned: no touch resets a clock.
+    """
+    for running in _open(session, case_id, [kind]):
+        if running.cycle == cycle:
+            return running
+    planned = queries.deadline(session, category_code, kind, at)
+    started = SlaClock(
+        case_id=case_id,
+        kind=kind,
+        started_seq=seq,
+        cycle=cycle,
+        unit_id=unit_id,
+        policy_id=planned.policy_id,
+        started_at=at,
+        due_at=planned.due_at,
+    )
+    session.add(started)
+    return started
+
+
+_START_MANY = text("""
+INSERT INTO sla_clock (case_id, kind, started_seq, cycle, unit_id, policy_id, started_at, due_at)
+SELECT new.* FROM unnest(
+    CAST(:case_ids AS uuid[]), CAST(:kinds AS text[]), CAST(:seqs AS int[]), CAST(:cycles AS smallint[]),
+    CAST(:unit_ids AS uuid[]), CAST(:policy_ids AS uuid[]), CAST(:starts AS timestamptz[]), CAST(:dues AS timestamptz[])
+) AS new (case_id, kind, started_seq, cycle, unit_id, policy_id, started_at, due_at)
+WHERE NOT EXISTS (
+    SELECT FROM sla_clock running
+    WHERE running.case_id = new.case_id AND running.kind = new.kind AND running.cycle = new.cycle
+      AND running.stopped_at IS NULL)
+""")
+
+
+def start_many(session: Session, starts: Sequence[Start]) -> None:
+    """Start clocks of any number of cases in one statement, by the same rule as `start`."""
+    if not starts:
+        return
+    session.flush()  # a clock stopped a line before must count as stopped
+    session.execute(
+        _START_MANY,
+        {
+            "case_ids": [each.case_id for each in starts],
+            "kinds": [each.kind for each in starts],
+            "seqs": [each.seq for each in starts],
+            "cycles": [each.cycle for each in starts],
+            "unit_ids": [each.unit_id for each in starts],
+            "policy_ids": [each.policy_id for each in starts],
+            "starts": [each.started_at for each in starts],
+            "dues": [each.due_at for each in starts],
+        },
+    )
+
+
+def stop(session: Session, *, case_id: UUID, kinds: Collection[str], at: datetime) -> list[SlaClock]:
+    """Stop the open clocks of these kinds and write their verdicts; what was not running is left alone."""
+    stopped = _open(session, case_id, kinds)
+    for each in stopped:
+        each.stopped_at = at
+        each.met = verdict(each.due_at, at)
+        each.breached_at = each.breached_at or breach(each.due_at, at)
+    return stopped
+
+
+def stop_all(session: Session, case_id: UUID, at: datetime) -> list[SlaClock]:
+    """Stop every open clock of a case that ends (rejected, merged, withdrawn)."""
+    return stop(session, case_id=case_id, kinds=CLOCKS, at=at)
+
+
+_BREACHES = text("""
+UPDATE sla_clock SET breached_at = due_at
+WHERE (case_id, kind, started_seq) IN (
+    SELECT case_id, kind, started_seq FROM sla_clock
+    WHERE stopped_at IS NULL AND breached_at IS NULL AND due_at < :now
+    ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED)
+""")
+
+
+def record_breaches(session: Session, now: datetime, limit: int = 500) -> int:
+    """Record the breach of open clocks past due, oldest first: what nobody touches becomes overdue too.
+
+    Returns how many were recorded; `limit` of them means that there may be more.
+    """
+    return cast("CursorResult[Any]", session.execute(_BREACHES, {"now": now, "limit": limit})).rowcount
+
+
+def _open(session: Session, case_id: UUID, kinds: Collection[str]) -> list[SlaClock]:
+    rows = select(SlaClock).where(
+        SlaClock.case_id == case_id, col(SlaClock.kind).in_(kinds), col(SlaClock.stopped_at).is_(None)
+    )
+    return list(session.exec(rows.order_by(col(SlaClock.started_seq), col(SlaClock.kind))))
+
+
+# --- the province pack ---------------------------------------------------------------------------------------------
+# Rows are only ever added: what the file says is entered unless the very same was entered before. So a second load
+# changes nothing, and a load never overturns what an administrator entered after the file was loaded first.
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a load entered (a line each, for the audit and the operator), and how many rows it found in place."""
+
+    entered: tuple[str, ...]
+    kept: int
+
+
+def check_pack(pack_dir: Path, categories: Iterable[str]) -> list[Finding]:
+    """Everything that is wrong in the pack's calendar and policies, given the codes of its categories."""
+    findings: list[Finding] = []
+    for read in (lambda: _calendar_file(pack_dir), lambda: _policies_file(pack_dir, frozenset(categories))):
+        try:
+            read()
+        except PackError as error:
+            findings.extend(error.findings)
+    return findings
+
+
+def load_calendar(session: Session, pack_dir: Path, years: Iterable[int] = HOLIDAY_YEARS) -> Loaded:
+    """Enter working hours and exceptional days of the pack, and the public holidays of `years`."""
+    file = _calendar_file(pack_dir)
+    now = clock.now()
+    hours = _new_hours(session, file, now)
+    overrides = _new_overrides(session, file, now)
+    library = _new_holidays(session, sorted(set(years)), now)
+    session.add_all([*hours, *overrides, *library])
+    weeks = {(row.unit_group, row.effective_from) for row in hours}
+    entered = [
+        *sorted(f"hours {group} from {effective}" for group, effective in weeks),
+        *(f"{row.source} {row.date} {row.unit_group} {row.state}" for row in (*overrides, *library)),
+    ]
+    kept = len(file.weeks()) + len(file.overrides) - len(weeks) - len(overrides)
+    return _finish(session, "calendar.yaml", entered, kept)
+
+
+def load_policies(session: Session, pack_dir: Path) -> Loaded:
+    """Enter the deadlines of the pack; its categories are loaded before."""
+    codes = session.exec(select(CategoryRow.code).where(col(CategoryRow.active).is_(True))).all()
+    file = _policies_file(pack_dir, frozenset(codes))
+    now = clock.now()
+    before = {
+        (policy.clock, policy.category_code, policy.valid_from, policy.duration, policy.decision, policy.belief)
+        for policies in queries.policies_entered(session).values()
+        for policy in policies
+    }
+    wanted = [
+        (entry.clock, code, entry.valid_from, entry.duration(), entry.decision, entry.belief)
+        for entry in file.policies
+        for code in entry.codes()
+    ]
+    fresh = [row for row in wanted if row not in before]
+    session.add_all(
+        DeadlinePolicy(
+            category_code=code,
+            clock=kind,
+            kind=duration.kind,
+            minutes=duration.minutes,
+            valid_from=valid_from,
+            entered_at=now,
+            decision=decision,
+            belief=belief,
+        )
+        for kind, code, valid_from, duration, decision, belief in fresh
+    )
+    entered = [
+        f"{kind} {code or EVERYONE} from {valid_from}: {duration.minutes} minutes {duration.kind}"
+        for kind, code, valid_from, duration, _, _ in fresh
+    ]
+    return _finish(session, "policies.yaml", entered, len(wanted) - len(fresh))
+
+
+def _finish(session: Session, file: str, entered: list[str], kept: int) -> Loaded:
+    if entered:
+        session.flush()
+        audit(session, None, queries.TOPIC, file, None, {"entered": entered})
+        bump(session, queries.TOPIC)
+    return Loaded(tuple(entered), kept)
+
+
+def _calendar_file(pack_dir: Path) -> CalendarFile:
+    file, source = read_with_source(pack_dir / "calendar.yaml", CalendarFile)
+    if findings := [source.finding(message, *where) for message, where in file.contradictions()]:
+        raise PackError(findings)
+    return file
+
+
+def _policies_file(pack_dir: Path, categories: frozenset[str]) -> PoliciesFile:
+    file, source = read_with_source(pack_dir / "policies.yaml", PoliciesFile)
+    if findings := [source.finding(message, *where) for message, where in file.contradictions(CLOCKS, categories)]:
+        raise PackError(findings)
+    return file
+
+
+def _new_hours(session: Session, file: CalendarFile, now: datetime) -> list[WorkingHours]:
+    before = queries.weeks_entered(session)
+    rows: list[WorkingHours] = []
+    for (group, effective), week in file.weeks().items():
+        if any(since == effective and known == week for (since, _), known in before.get(group, {}).items()):
+            continue
+        rows.extend(
+            WorkingHours(
+                unit_group=group,
+                weekday=weekday,
+                start_minute=begin,
+                end_minute=end,
+                effective_from=effective,
+                entered_at=now,
+            )
+            for weekday, intervals in week.items()
+            for begin, end in intervals
+        )
+    return rows
+
+
+def _new_overrides(session: Session, file: CalendarFile, now: datetime) -> list[CalendarDay]:
+    before = {
+        (row.date, row.unit_group, row.state, row.note)
+        for row in session.exec(select(CalendarDay).where(CalendarDay.source == "override"))
+    }
+    return [
+        CalendarDay(
+            date=each.date,
+            unit_group=each.unit_group,
+            state=each.state,
+            note=each.note,
+            source="override",
+            entered_at=now,
+        )
+        for each in file.overrides
+        if (each.date, each.unit_group, each.state, each.note) not in before
+    ]
+
+
+def _new_holidays(session: Session, years: Sequence[int], now: datetime) -> list[CalendarDay]:
+    """Find what the library says now and did not say before; a holiday it no longer knows becomes a normal day again.
+
+    Its days off only: its `weekend_workdays` holds other years' dates, so make-up days are overrides.
+    """
+    names: dict[date, str] = dict(holidays.country_holidays("VN", years=years, language="vi"))
+    rows = select(CalendarDay).where(CalendarDay.source == "library").order_by(col(CalendarDay.entered_at))
+    before = {row.date: row.state for row in session.exec(rows)}
+    gone = [day for day in before if day.year in years and day not in names]
+    wanted = {**dict.fromkeys(names, "off"), **dict.fromkeys(gone, "normal")}
+    return [
+        CalendarDay(date=day, state=state, note=names.get(day, ""), source="library", entered_at=now)
+        for day, state in sorted(wanted.items())
+        if before.get(day) != state
+    ]

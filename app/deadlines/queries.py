@@ -1,0 +1,137 @@
+"""The working calendar and the policies in force, held in memory by every process."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import cast
+from uuid import UUID
+
+from sqlmodel import col, select
+
+from app.core import clock as time
+from app.core.db import Session
+from app.core.versioned import Versioned
+from app.deadlines.models import EVERYONE, CalendarDay, DeadlinePolicy, SlaClock, WorkingHours
+from app.deadlines.rules import (
+    ClockKind,
+    DayState,
+    Duration,
+    Interval,
+    Kind,
+    Planned,
+    Policy,
+    Week,
+    WorkingCalendar,
+    due,
+    policy_in_force,
+    week_in_force,
+)
+
+TOPIC = "calendar"
+_YEARS_AHEAD = 10
+
+
+class NoPolicyError(LookupError):
+    """Neither the category nor the default has a policy for this clock on that day."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timekeeping:
+    """Everything that decides on deadlines, as of one version."""
+
+    calendars: Mapping[str, WorkingCalendar]
+    policies: Mapping[tuple[str | None, str], list[Policy]]
+
+
+def calendar(session: Session, unit_group: str = EVERYONE) -> WorkingCalendar:
+    """Working time of a group of units; a group without hours and days of its own has everybody's."""
+    calendars = _held.get(session).calendars
+    return calendars.get(unit_group) or calendars[EVERYONE]
+
+
+def policy_for(session: Session, category_code: str, clock: ClockKind, at: datetime) -> Policy:
+    """Find the policy a clock started at `at` is measured by: the category's own, else the default of the clock."""
+    policies = _held.get(session).policies
+    day = at.astimezone(time.LOCAL).date()
+    for code in (category_code, None):
+        if policy := policy_in_force(policies.get((code, clock), ()), day):
+            return policy
+    raise NoPolicyError(f"no policy for the clock {clock} of {category_code} on {day}: load the pack")
+
+
+def deadline(session: Session, category_code: str, clock: ClockKind, start: datetime) -> Planned:
+    """Policy and due moment of a clock that starts at `start`."""
+    policy = policy_for(session, category_code, clock, start)
+    return Planned(policy.id, due(calendar(session), start, policy.duration))
+
+
+def clocks_of(session: Session, case_id: UUID) -> list[SlaClock]:
+    """All clocks of a case in the order they started."""
+    rows = select(SlaClock).where(SlaClock.case_id == case_id)
+    return list(session.exec(rows.order_by(col(SlaClock.started_seq), col(SlaClock.kind))))
+
+
+def days_in_force(session: Session) -> dict[tuple[str, date], DayState]:
+    """Tell what each exceptional date is for each group: the newest override, else the newest word of the library."""
+    states: dict[tuple[str, date], DayState] = {}
+    for source in ("library", "override"):
+        rows = select(CalendarDay).where(CalendarDay.source == source)
+        newest = {
+            (row.unit_group, row.date): cast("DayState", row.state)
+            for row in session.exec(rows.order_by(col(CalendarDay.entered_at)))
+        }
+        states |= {key: state for key, state in newest.items() if state != "normal"}
+    return states
+
+
+def weeks_entered(session: Session) -> dict[str, dict[tuple[date, datetime], dict[int, list[Interval]]]]:
+    """Every week ever entered, by group, effective date and entry moment."""
+    weeks: dict[str, dict[tuple[date, datetime], dict[int, list[Interval]]]] = defaultdict(dict)
+    rows = select(WorkingHours).order_by(col(WorkingHours.weekday), col(WorkingHours.start_minute))
+    for row in session.exec(rows):
+        week = weeks[row.unit_group].setdefault((row.effective_from, row.entered_at), {})
+        week.setdefault(row.weekday, []).append((row.start_minute, row.end_minute))
+    return dict(weeks)
+
+
+def policies_entered(session: Session) -> dict[tuple[str | None, str], list[Policy]]:
+    """Every policy ever entered, by category (None: default) and clock, oldest entry first."""
+    policies: dict[tuple[str | None, str], list[Policy]] = defaultdict(list)
+    for row in session.exec(select(DeadlinePolicy).order_by(col(DeadlinePolicy.entered_at))):
+        policies[row.category_code, row.clock].append(
+            Policy(
+                id=row.id,
+                category_code=row.category_code,
+                clock=cast("ClockKind", row.clock),
+                duration=Duration(cast("Kind", row.kind), row.minutes),
+                valid_from=row.valid_from,
+                entered_at=row.entered_at,
+                decision=row.decision,
+                belief=row.belief,
+            )
+        )
+    return dict(policies)
+
+
+def _load(session: Session) -> Timekeeping:
+    weeks = {group: week_in_force(versions) for group, versions in weeks_entered(session).items()}
+    days = days_in_force(session)
+    if EVERYONE not in weeks:
+        raise LookupError("no working hours were entered: load the pack")
+    groups = {*weeks, *(group for group, _ in days)}
+    return Timekeeping(
+        {group: _calendar(weeks.get(group) or weeks[EVERYONE], days, group) for group in groups},
+        policies_entered(session),
+    )
+
+
+def _calendar(weeks: list[tuple[date, Week]], days: dict[tuple[str, date], DayState], group: str) -> WorkingCalendar:
+    """From the first day hours are known for, until a decade after the last year anything is known of."""
+    exceptions = {day: state for (whose, day), state in days.items() if whose == EVERYONE}
+    exceptions |= {day: state for (whose, day), state in days.items() if whose == group}
+    last_year = max([time.now().year, *(day.year for day in exceptions)]) + _YEARS_AHEAD
+    return WorkingCalendar.build(weeks[0][0], date(last_year, 12, 31), weeks, exceptions)
+
+
+_held: Versioned[Timekeeping] = Versioned(TOPIC, _load)
