@@ -9,7 +9,6 @@ from typing import Literal
 Level = Literal["commune", "department", "utility"]
 Urgency = Literal["normal", "urgent"]
 Publication = Literal["auto", "review", "never"]
-Platform = Literal["android", "ios"]
 
 # One truth for what the phone is told and what intake refuses.
 DESCRIPTION_MAX_CHARS = 5000
@@ -27,6 +26,7 @@ class Group:
     name_vi: str
     name_en: str
     public_default: bool
+    active: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +107,8 @@ class Province:
 class Catalogue:
     """Everything of the catalogue at one moment.
 
-    `categories` and `groups` are those offered today, in their order; `category` and `reject` also find retired ones,
-    which old reports still name.
+    `categories`, `groups` and `reject_codes` are those offered today, in their order; `category`, `group` and `reject`
+    also find retired ones, which old reports still name.
     """
 
     def __init__(
@@ -120,28 +120,27 @@ class Catalogue:
         province: Province | None,
         consents: Iterable[Consent],
         emergency_numbers: Iterable[EmergencyNumber],
-        minimum_versions: Mapping[Platform, str],
+        minimum_versions: Mapping[str, str],
         features: Mapping[str, bool],
     ) -> None:
-        everything, refusals = tuple(categories), tuple(reject_codes)
-        self.groups = tuple(groups)
-        self.categories = tuple(category for category in everything if category.active)
-        self.reject_codes = tuple(code for code in refusals if code.active)
+        self._category = {category.code: category for category in categories}
+        self._group = {group.code: group for group in groups}
+        self._reject = {code.code: code for code in reject_codes}
+        self._consents = tuple(consents)
+        self.groups = tuple(group for group in self._group.values() if group.active)
+        self.categories = tuple(category for category in self._category.values() if category.active)
+        self.reject_codes = tuple(code for code in self._reject.values() if code.active)
         self.province = province
         self.emergency_numbers = tuple(emergency_numbers)
         self.minimum_versions = MappingProxyType(dict(minimum_versions))
         self.features = MappingProxyType(dict(features))
-        self._consents = tuple(consents)
-        self._category = {category.code: category for category in everything}
-        self._group = {group.code: group for group in self.groups}
-        self._reject = {code.code: code for code in refusals}
 
     def category(self, code: str) -> Category | None:
         """The category of this code, retired ones included; see `Category.active`."""
         return self._category.get(code)
 
     def group(self, code: str) -> Group | None:
-        """The group of this code."""
+        """The group of this code, retired ones included."""
         return self._group.get(code)
 
     def reject(self, code: str) -> RejectCode | None:
