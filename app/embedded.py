@@ -43,8 +43,8 @@ SUPERUSER, OWNER, APP = "postgres", "phananh_owner", "phananh_app"
 _START_S = 30.0  # the most a server may take, recovery after a crash included
 _OLD_SERVER_S = 20.0  # the most we wait for a server that a killed process left behind
 _NEEDED_MB = 200
-_LOG_LIMIT = 10 * 2**20
 _SECRETS = "phananh-secrets.json"
+_SECRET_LENGTH = 32
 _STATUS_LINE = 7  # of postmaster.pid, the last one: starting, stopping, ready
 # With LC_CTYPE C pg_trgm would silently drop Vietnamese letters.
 _INITDB = (
@@ -239,7 +239,7 @@ def start_valkey(data_dir: Path, *, port: int | None = None) -> Valkey:
         data_dir = _own_directory(data_dir)
         lock = _lock(data_dir)
         on_failure.callback(os.close, lock)
-        password = secrets.token_urlsafe(24)
+        password = _kept_secret(data_dir / "password")
         process, port = _on_a_port(port, lambda chosen: _start_valkey_on(binary, data_dir, chosen, password))
         on_failure.pop_all()
     return Valkey(process, port, lock, password)
@@ -363,16 +363,18 @@ def _told(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise EmbeddedError(_sentence(error.errno, error.strerror or str(error), place.absolute())) from error
+        raise EmbeddedError(sentence(error, place.absolute())) from error
     except psycopg.OperationalError as error:
         reason = str(error).splitlines()[0]
         raise EmbeddedError(f"PostgreSQL under {place.absolute()} refused the connection: {reason}.") from error
 
 
-def _sentence(number: int | None, reason: str, place: Path) -> str:
-    if number in (errno.ENOSPC, errno.EDQUOT):
+def sentence(error: OSError, place: Path) -> str:
+    """Put what the system refused at `place` into one sentence."""
+    reason = error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"The disk is full: {place} has no room left; free about {_NEEDED_MB} MB and start again."
-    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{place} cannot be written by this user (uid {os.geteuid()}): {reason}."
     return f"{place} cannot be used: {reason}."
 
@@ -413,13 +415,13 @@ def _serve(
     argv = [str(binaries / "postgres"), "-D", str(data_dir / "cluster")]
     for name, value in settings.items():
         argv += ["-c", f"{name}={value}"]
-    log = _fresh_log(data_dir / "server.log")
+    log = data_dir / "server.log"
     status = data_dir / "cluster" / "postmaster.pid"
 
     def start(chosen: int) -> subprocess.Popen[bytes]:
         # Throwaway clusters need no checkpoint on the way out.
         death = signal.SIGINT if durable else signal.SIGQUIT
-        started_at = log.stat().st_size if log.exists() else 0
+        started_at = launch.log_size(log)
         process = launch.spawn(
             [*argv, "-c", f"port={chosen}"],
             death_signal=death,
@@ -500,8 +502,8 @@ def _start_valkey_on(binary: Path, data_dir: Path, port: int, password: str) -> 
         "set-proc-title no",
     )
     _write_private(settings, "\n".join(lines) + "\n", launch.CALLER)
-    log = _fresh_log(data_dir / "server.log")
-    started_at = log.stat().st_size if log.exists() else 0
+    log = data_dir / "server.log"
+    started_at = launch.log_size(log)
     process = launch.spawn([binary, settings], log=log, env=_environment(), cwd=data_dir)
     _wait_until(lambda: _answers(port, password), process, log, data_dir, started_at)
     return process
@@ -588,15 +590,9 @@ def _failure(what: str, log: Path, place: Path, log_from: int = 0) -> EmbeddedEr
         text = lines.read()[-20_000:].decode(errors="replace")
     for number in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
         if os.strerror(number) in text:
-            return EmbeddedError(_sentence(number, os.strerror(number), place))
+            return EmbeddedError(sentence(OSError(number, os.strerror(number)), place))
     told = [line for line in text.splitlines() if "FATAL" in line or "error" in line.lower()] or text.splitlines()
     return EmbeddedError(f"{what}: {told[-1].strip() if told else 'it said nothing'} (more in {log}).")
-
-
-def _fresh_log(log: Path) -> Path:
-    if log.exists() and log.stat().st_size > _LOG_LIMIT:
-        log.replace(log.with_suffix(".log.1"))
-    return log
 
 
 def _write_private(path: Path, text: str, rights: launch.Rights) -> None:
@@ -608,6 +604,13 @@ def _write_private(path: Path, text: str, rights: launch.Rights) -> None:
         os.fsync(descriptor)
         if rights.account is not None:
             os.fchown(descriptor, *rights.account)
+
+
+def _kept_secret(path: Path) -> str:
+    """Draw a password on first use and keep it: a server that is started again answers under the same address."""
+    if not path.exists() or len(path.read_text()) < _SECRET_LENGTH:
+        _write_private(path, secrets.token_urlsafe(24), launch.CALLER)
+    return path.read_text()
 
 
 def _sync(directory: Path) -> None:

@@ -24,6 +24,7 @@ from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _CLONE_NEWUSER = 0x10000000
+_LOG_LIMIT = 10 * 2**20
 _REFUSED = 126  # what a shell answers for "found, but could not be run"
 
 
@@ -78,7 +79,10 @@ def spawn(
     """
     if threading.current_thread() is not threading.main_thread():
         raise RuntimeError("only the main thread may spawn: the leash is tied to the thread")
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600) if log else None
+    output = None
+    if log is not None:
+        log_size(log)
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         return subprocess.Popen(  # noqa: S603 - our own programs with arguments of our own
             command(argv, death_signal, rights),
@@ -93,6 +97,13 @@ def spawn(
     finally:
         if output is not None:
             os.close(output)
+
+
+def log_size(log: Path) -> int:
+    """Tell where the next line of a log goes; one that grew too long is put aside first."""
+    if log.exists() and log.stat().st_size > _LOG_LIMIT:
+        log.replace(log.with_suffix(".log.1"))
+    return log.stat().st_size if log.exists() else 0
 
 
 def ordinary_account() -> tuple[int, int] | None:
@@ -125,6 +136,7 @@ def _first_stage(arguments: list[str]) -> None:
         if rights:
             change = {"stand_in": _enter_namespace, "account": _become_account}[rights[0]]
             change(int(rights[1]), int(rights[2]))
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
         die_with_parent(signal.Signals(int(death_signal)), parent=int(parent))
         os.execvp(program[0], program)  # noqa: S606 - this is what the stage is for
     except OSError as error:
