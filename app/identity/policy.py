@@ -133,10 +133,10 @@ async def _claims(
     return claims
 
 
-_Claims = Annotated[Claims | None, Depends(_claims)]
+VerifiedClaims = Annotated[Claims | None, Depends(_claims)]
 
 
-async def _citizen(claims: _Claims) -> Viewer:
+async def _citizen(claims: VerifiedClaims) -> Viewer:
     if claims is None:
         raise UNAUTHENTICATED.error(headers={"WWW-Authenticate": "Bearer"})
     if claims.kind != "citizen":
@@ -144,7 +144,8 @@ async def _citizen(claims: _Claims) -> Viewer:
     return citizen_viewer(claims.account_id, claims.session_id)
 
 
-def _viewer(claims: _Claims, session: Db) -> Viewer:
+def viewer_of(session: Session, claims: Claims | None) -> Viewer:
+    """Turn a verified access token into a viewer; only staff cost a statement."""
     if claims is None:
         return PUBLIC
     if claims.kind == "citizen":
@@ -153,6 +154,10 @@ def _viewer(claims: _Claims, session: Db) -> Viewer:
     if found is None:
         raise UNAUTHENTICATED.error(headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
     return found
+
+
+def _viewer(claims: VerifiedClaims, session: Db) -> Viewer:
+    return viewer_of(session, claims)
 
 
 CurrentViewer = Annotated[Viewer, Depends(_viewer)]

@@ -1,0 +1,163 @@
+"""What identity reads. Sealed columns are opened here and nowhere else."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import or_
+from sqlmodel import col, select
+from sqlmodel.sql.expression import Select
+
+from app.core import clock, crypto
+from app.core.db import Session
+from app.core.errors import UNAUTHENTICATED
+from app.identity.models import Account, Credential, Identity, Membership
+from app.identity.policy import Viewer
+from app.identity.rules import Role, masked_email, masked_phone
+from app.identity.schemas import ConsentOut, GrantOut, MeOut, PersonOut, StaffOut
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """What sending a message must know of an account; nothing personal."""
+
+    active: bool
+    locale: str
+
+
+def phone_index(phone: str) -> bytes:
+    """Give the blind index of a normal phone."""
+    return crypto.blind_index(phone, "phone")
+
+
+def email_index(email: str) -> bytes:
+    """Give the blind index of a normal e-mail address."""
+    return crypto.blind_index(email, "email")
+
+
+def sealed(account_id: UUID, column: str, text: str) -> bytes:
+    """Seal `text` for one column of one account's identity; it opens nowhere else."""
+    return crypto.seal(text, f"identity:{account_id}:{column}")
+
+
+def opened(account_id: UUID, column: str, blob: bytes | None) -> str | None:
+    """Open what `sealed` made."""
+    return None if blob is None else crypto.unseal(bytes(blob), f"identity:{account_id}:{column}")
+
+
+def person(identity: Identity) -> PersonOut:
+    """Open an identity. Only `actions.read_identity`, which logs it, and people's own pages may call this."""
+    who = identity.account_id
+    return PersonOut(
+        who,
+        opened(who, "name", identity.name_sealed),
+        opened(who, "phone", identity.phone_sealed),
+        opened(who, "email", identity.email_sealed),
+    )
+
+
+def account_of_phone(session: Session, phone: str) -> Account | None:
+    """Find the account that holds a normal phone."""
+    statement = select(Account).join(Identity).where(Identity.phone_index == phone_index(phone))
+    return session.exec(statement).one_or_none()
+
+
+def credential(session: Session, email: str) -> Credential | None:
+    """Find the password of an active staff account by its normal e-mail address."""
+    statement = (
+        select(Credential)
+        .join(Account, col(Account.id) == col(Credential.account_id))
+        .join(Identity, col(Identity.account_id) == col(Account.id))
+        .where(Identity.email_index == email_index(email), Account.kind == "staff", Account.status == "active")
+    )
+    return session.exec(statement).one_or_none()
+
+
+def me(session: Session, viewer: Viewer) -> MeOut:
+    """Show the viewer's own account; somebody blocked or erased meanwhile is no longer signed in."""
+    statement = select(Account, Identity).join(Identity, isouter=True).where(Account.id == viewer.id)
+    found = session.exec(statement).one_or_none()
+    if found is None or found[0].status != "active":
+        raise UNAUTHENTICATED.error()
+    account, identity = found
+    own = person(identity) if identity else PersonOut(account.id, None, None, None)
+    consent = identity and identity.consent_version and identity.consent_at
+    return MeOut.model_validate(
+        {
+            "id": account.id,
+            "kind": account.kind,
+            "name": own.name,
+            "phone_masked": own.phone and masked_phone(own.phone),
+            "email_masked": own.email and masked_email(own.email),
+            "locale": account.locale,
+            "grants": [GrantOut(role=grant.role, unit_id=grant.unit_id) for grant in viewer.grants],
+            "consent": ConsentOut(version=identity.consent_version, at=identity.consent_at) if consent else None,
+            "created_at": account.created_at,
+        }
+    )
+
+
+def recipients(session: Session, account_ids: Collection[UUID]) -> dict[UUID, Recipient]:
+    """Tell whether accounts may still be written to, and in which language."""
+    statement = select(Account.id, Account.status, Account.locale).where(col(Account.id).in_(account_ids))
+    return {found: Recipient(status == "active", locale) for found, status, locale in session.exec(statement)}
+
+
+def staff_names(session: Session, account_ids: Collection[UUID]) -> dict[UUID, str]:
+    """Name staff members, for colleagues. Citizens are never named here: their names need `actions.read_identity`."""
+    statement = (
+        select(Identity)
+        .join(Account, col(Account.id) == col(Identity.account_id))
+        .where(col(Account.id).in_(account_ids), Account.kind == "staff")
+    )
+    return {row.account_id: person(row).name or "" for row in session.exec(statement)}
+
+
+def staff(session: Session, *, after: UUID | None, limit: int) -> Sequence[StaffOut]:
+    """List staff accounts in the order they were opened; keyset by id."""
+    statement = _STAFF.order_by(col(Account.id)).limit(limit)
+    return _shown(session, statement if after is None else statement.where(col(Account.id) > after))
+
+
+def staff_member(session: Session, account_id: UUID) -> StaffOut:
+    """Show one staff account."""
+    (found,) = _shown(session, _STAFF.where(Account.id == account_id))
+    return found
+
+
+_STAFF = select(Account, Identity).join(Identity).where(Account.kind == "staff")
+
+
+def _shown(session: Session, statement: "Select[Account, Identity]") -> list[StaffOut]:
+    rows = session.exec(statement).all()
+    grants = _grants(session, [account.id for account, _ in rows])
+    return [
+        StaffOut.model_validate(
+            {
+                "id": account.id,
+                "name": (who := person(identity)).name,
+                "email_masked": who.email and masked_email(who.email),
+                "status": account.status,
+                "grants": grants.get(account.id, []),
+                "created_at": account.created_at,
+            }
+        )
+        for account, identity in rows
+    ]
+
+
+def _grants(session: Session, account_ids: Collection[UUID]) -> dict[UUID, list[GrantOut]]:
+    at = clock.now()
+    statement = (
+        select(Membership)
+        .where(
+            col(Membership.account_id).in_(account_ids),
+            col(Membership.valid_from) <= at,
+            or_(col(Membership.valid_to).is_(None), col(Membership.valid_to) > at),
+        )
+        .order_by(col(Membership.id))
+    )
+    held: dict[UUID, list[GrantOut]] = {}
+    for row in session.exec(statement):
+        held.setdefault(row.account_id, []).append(GrantOut(role=Role(row.role), unit_id=row.unit_id))
+    return held

@@ -1,0 +1,18 @@
+"""Messages owed: sent here."""
+
+from sqlalchemy.exc import OperationalError
+
+from app.notifications import actions
+from workers.celery_app import celery
+
+
+@celery.task(  # type: ignore[untyped-decorator]
+    name="notifications.send",
+    queue="notifications",
+    autoretry_for=(OperationalError,),
+    retry_backoff=True,
+    max_retries=3,
+)
+def send() -> int:
+    """Send what is owed. Safe to run twice, and at the same time: a leased row is not taken again."""
+    return actions.send_owed()
