@@ -13,7 +13,7 @@ Publication = Literal["auto", "review", "never"]
 # One truth for what the phone is told and what intake refuses.
 DESCRIPTION_MAX_CHARS = 5000
 PHOTOS_PER_REPORT = 10
-PHOTO_MAX_BYTES = 20 * 1024 * 1024
+PHOTO_MAX_BYTES = 15_000_000
 PHOTO_TYPES = ("image/jpeg", "image/png", "image/webp", "image/heic")
 
 

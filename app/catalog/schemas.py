@@ -286,7 +286,7 @@ class ConfigOut(BaseModel):
                     "limits": {
                         "description_chars": 5000,
                         "photos_per_report": 10,
-                        "photo_bytes": 20971520,
+                        "photo_bytes": 15000000,
                         "photo_types": ["image/jpeg", "image/png", "image/webp", "image/heic"],
                     },
                     "consent": {
