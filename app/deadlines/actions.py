@@ -160,7 +160,7 @@ class Loaded:
     kept: int
 
 
-def check_pack(pack_dir: Path, categories: Iterable[str]) -> list[Finding]:
+def check_deadlines(pack_dir: Path, categories: Iterable[str]) -> list[Finding]:
     """Everything that is wrong in the pack's calendar and policies, given the codes of its categories."""
     findings: list[Finding] = []
     for read in (lambda: _calendar_file(pack_dir), lambda: _policies_file(pack_dir, frozenset(categories))):
@@ -173,6 +173,7 @@ def check_pack(pack_dir: Path, categories: Iterable[str]) -> list[Finding]:
 
 def load_calendar(session: Session, pack_dir: Path, years: Iterable[int] = HOLIDAY_YEARS) -> Loaded:
     """Enter working hours and exceptional days of the pack, and the public holidays of `years`."""
+    _one_at_a_time(session)
     file = _calendar_file(pack_dir)
     now = clock.now()
     hours = _new_hours(session, file, now)
@@ -190,6 +191,7 @@ def load_calendar(session: Session, pack_dir: Path, years: Iterable[int] = HOLID
 
 def load_policies(session: Session, pack_dir: Path) -> Loaded:
     """Enter the deadlines of the pack; its categories are loaded before."""
+    _one_at_a_time(session)
     codes = session.exec(select(CategoryRow.code).where(col(CategoryRow.active).is_(True))).all()
     file = _policies_file(pack_dir, frozenset(codes))
     now = clock.now()
@@ -222,6 +224,10 @@ def load_policies(session: Session, pack_dir: Path) -> Loaded:
         for kind, code, valid_from, duration, _, _ in fresh
     ]
     return _finish(session, "policies.yaml", entered, len(wanted) - len(fresh))
+
+
+def _one_at_a_time(session: Session) -> None:
+    session.execute(text("SELECT pg_advisory_xact_lock(hashtext('deadlines.load'))"))
 
 
 def _finish(session: Session, file: str, entered: list[str], kept: int) -> Loaded:

@@ -66,6 +66,15 @@ def deadline(session: Session, category_code: str, clock: ClockKind, start: date
     return Planned(policy.id, due(calendar(session), start, policy.duration))
 
 
+def is_provisional(session: Session, on: date) -> bool:
+    """Whether some deadline in force that day rests on no decision yet: boards then say "thời hạn tạm"."""
+    return any(
+        policy.decision is None
+        for policies in _held.get(session).policies.values()
+        if (policy := policy_in_force(policies, on))
+    )
+
+
 def clocks_of(session: Session, case_id: UUID) -> list[SlaClock]:
     """All clocks of a case in the order they started."""
     rows = select(SlaClock).where(SlaClock.case_id == case_id)
