@@ -160,7 +160,7 @@ class Loaded:
     kept: int
 
 
-def check_deadlines(pack_dir: Path, categories: Iterable[str]) -> list[Finding]:
+def check_pack(pack_dir: Path, categories: Iterable[str]) -> list[Finding]:
     """Everything that is wrong in the pack's calendar and policies, given the codes of its categories."""
     findings: list[Finding] = []
     for read in (lambda: _calendar_file(pack_dir), lambda: _policies_file(pack_dir, frozenset(categories))):
