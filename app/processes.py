@@ -28,6 +28,12 @@ API_PROCESSES = 2
 PREPARATION = (("migrate",), ("pack", "load"), ("demo", "accounts"))
 SEEDING = ("-m", "tools.demo")
 
+# The modules a worker imports and the queues it drains: the photo worker never loads the geometry.
+WORKERS = {
+    "routing": ("workers.routing,workers.notifications,workers.housekeeping", "routing,notifications,housekeeping"),
+    "media": ("workers.media", "media"),
+}
+
 _READY_S = 90.0
 _TICK_S = 0.1
 _STEADY_S = 30.0  # who lived this long starts again with a clean record
@@ -54,12 +60,13 @@ def api_argv(*where: str) -> list[str]:
     return [sys.executable, "-m", "uvicorn", "app.main:app", *where, *quiet, *fast]
 
 
-def worker_argv(queues: str, processes: int) -> list[str]:
-    """Build the command line of a Celery worker on these queues (separated by commas)."""
+def worker_argv(kind: str, processes: int) -> list[str]:
+    """Build the command line of a Celery worker: `routing` (also sends, and keeps house) or `media`."""
+    modules, queues = WORKERS[kind]
     # Gossip, mingle and heartbeat serve clusters that talk about each other; without them a start is seconds quicker.
     alone = ("--without-gossip", "--without-mingle", "--without-heartbeat")
-    name = ("-n", f"{queues.replace(',', '-')}@%h")
-    return [*_celery("worker"), "-Q", queues, "-c", str(processes), *name, *alone, "--loglevel", "WARNING"]
+    served = ("-Q", queues, "--include", modules, "-c", str(processes), "-n", f"{kind}@%h")
+    return [*_celery("workers.celery_app", "worker"), *served, *alone, "--loglevel", "WARNING"]
 
 
 def relay_argv() -> list[str]:
@@ -70,11 +77,11 @@ def relay_argv() -> list[str]:
 def scheduler_argv(var_dir: Path) -> list[str]:
     """Build the command line of the scheduler, which keeps its last runs in `var_dir`."""
     schedule = ("--schedule", str(var_dir / "scheduler"), "--pidfile=")
-    return [*_celery("beat"), *schedule, "--loglevel", "WARNING"]
+    return [*_celery("workers.schedule", "beat"), *schedule, "--loglevel", "WARNING"]
 
 
-def _celery(command: str) -> list[str]:
-    return [sys.executable, "-m", "celery", "-A", "workers.celery_app", "--quiet", command]
+def _celery(application: str, command: str) -> list[str]:
+    return [sys.executable, "-m", "celery", "-A", application, "--quiet", command]
 
 
 def become(argv: Sequence[str]) -> None:
@@ -281,7 +288,7 @@ class Supervisor:
             argv = api_argv("--fd", str(descriptor))
             self._api.append(self._program(f"api-{number}", argv, pass_fds=(descriptor,)))
         self._relay.append(self._program("relay", relay_argv()))
-        self._workers.append(self._program("worker", worker_argv("routing,notifications", 2)))
+        self._workers.append(self._program("worker-routing", worker_argv("routing", 2)))
         self._workers.append(self._program("worker-media", worker_argv("media", 1)))
         self._scheduler.append(self._program("scheduler", scheduler_argv(self._var_dir)))
         self._kept = (listener, lock)
