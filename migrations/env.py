@@ -16,7 +16,7 @@ import app.media.models
 import app.notifications.models
 import app.orgunits.models
 import app.reports.models
-import app.routing.models  # noqa: F401 - each import registers its tables
+import app.routing.models
 from app.core.config import settings
 from app.core.db import sqlalchemy_url
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import structlog
 from sqlmodel import col, select
 
 from app.cases import queries, rules
@@ -15,6 +16,7 @@ from app.cases.schemas import (
     ID_TAKEN,
     MEDIA_IN_USE,
     MOVE_NOT_ALLOWED,
+    NOT_IN_YOUR_TREE,
     NOT_PUBLISHABLE,
     NOTHING_ADDED,
     UNKNOWN_CATEGORY,
@@ -28,8 +30,8 @@ from app.cases.schemas import (
     RejectIn,
     ResolveIn,
 )
-from app.catalog.models import Category
 from app.catalog.queries import catalogue
+from app.catalog.rules import Category
 from app.core import clock, crypto, db, idempotency, ids, limits
 from app.core.db import Session
 from app.core.errors import UNAUTHENTICATED
@@ -38,6 +40,7 @@ from app.core.idempotency import KEY_BUSY, Stored
 from app.core.limits import Limit
 from app.deadlines import actions as deadline_actions
 from app.deadlines import queries as deadline_queries
+from app.deadlines.rules import ClockKind
 from app.identity.policy import Viewer
 from app.media import queries as media_queries
 from app.notifications import actions as notifications
@@ -75,10 +78,10 @@ key AS (
     ON CONFLICT DO NOTHING RETURNING account_id),
 rep AS (
     INSERT INTO report (id, account_id, category_code, channel, visibility, hide_name, allow_call,
-                        received_at, occurred_at, sent_at, request_hash)
+                        received_at, occurred_at, sent_at, request_hash, request_id)
     SELECT %(id)s::uuid, account_id, %(category)s::text, %(channel)s::text, %(visibility)s::text,
            %(hide_name)s::boolean, %(allow_call)s::boolean, %(at)s::timestamptz,
-           %(occurred_at)s::timestamptz, %(sent_at)s::timestamptz, %(request_hash)s::bytea
+           %(occurred_at)s::timestamptz, %(sent_at)s::timestamptz, %(request_hash)s::bytea, %(request_id)s::text
     FROM key ON CONFLICT DO NOTHING RETURNING id),
 content AS (
     INSERT INTO report_content (report_id, description, lat, lon, accuracy_m, stated_unit_id, place_text, address, nonce)
@@ -164,7 +167,8 @@ def _intake_row(
     case_id, nonce = ids.uuid7(), os.urandom(rules.NONCE_BYTES)
     policy_id, act_by = None, received_at
     if state == State.VERIFYING:
-        policy_id, act_by = deadline_queries.deadline(session, category.code, "verify", received_at)
+        planned = deadline_queries.deadline(session, category.code, "verify", received_at)
+        policy_id, act_by = planned.policy_id, planned.due_at
     event = {
         "case_id": case_id,
         "seq": 1,
@@ -194,6 +198,7 @@ def _intake_row(
         "account_id": account_id,
         "key_hash": idempotency.request_hash(SUBMIT, payload),
         "request_hash": crypto.sha256(payload),
+        "request_id": structlog.contextvars.get_contextvars().get("request_id", ""),
         "answer": receipt.model_dump_json().encode(),
         "reference": receipt.reference,
         "category": category.code,
@@ -277,7 +282,7 @@ def advance(
     to which the event commits.
     """
     at = clock.now()
-    rule = _allowed_rule(case, verb, actor, at)
+    rule = _allowed_rule(session, case, verb, actor, at)
     case.version += 1
     if verb == "reopen":
         case.cycle += 1
@@ -299,44 +304,45 @@ def advance(
     return case.version
 
 
-def _allowed_rule(case: Case, verb: str, actor: Actor, at: datetime) -> rules.Rule:
-    standing = queries.standing(case)
+def _allowed_rule(session: Session, case: Case, verb: str, actor: Actor, at: datetime) -> rules.Rule:
+    standing = queries.standing(session, case)
     rule = rules.rule_for(case.state, verb)
     if rule is None or not rule.who & actor.capacities or not rules.applies(verb, standing, actor.capacities, at):
         allowed = list(rules.allowed_verbs(standing, actor.capacities, at))
         raise MOVE_NOT_ALLOWED.error(
-            verb=verb, state=case.state, extra={"allowed_actions": allowed, "state": case.state, "version": case.version}
+            verb=verb,
+            state=case.state,
+            extra={"allowed_actions": allowed, "state": case.state, "version": case.version},
         )
     return rule
 
 
 def _move_clocks(session: Session, case: Case, rule: rules.Rule, unit_id: UUID | None, at: datetime) -> None:
     """Stop and start what the rule names. A cycle has one resolve and one first-response clock; accept starts per hop."""
-    if rule.stops == (ALL,):
+    if rule.stops == ALL:
         deadline_actions.stop_all(session, case.id, at)
     elif rule.stops:
         deadline_actions.stop(session, case_id=case.id, kinds=rule.stops, at=at)
     if not rule.starts:
         return
-    is_first = case.cycle == 1 and rule.source == State.ROUTING
-    known = set() if is_first else deadline_queries.kinds_started(session, case.id, case.cycle)
-    for kind in rule.starts:
-        if kind != "accept" and kind in known:
-            continue
-        started = deadline_actions.start(
-            session,
-            case_id=case.id,
-            kind=kind,
-            seq=case.version,
-            cycle=case.cycle,
-            unit_id=unit_id,
-            category_code=case.category_code,
-            at=at,
-        )
-        if kind == "resolve":
-            case.due_at = started.due_at
-        if kind == "accept":
-            case.act_by = started.due_at
+    session.flush()
+    has_run = set() if rule.source == State.ROUTING else queries.clocks_of_cycle(session, case)
+    starts = [
+        _start(session, case, kind, unit_id, at) for kind in rule.starts if kind == "accept" or kind not in has_run
+    ]
+    deadline_actions.start_many(session, starts)
+    for start in starts:
+        if start.kind == "resolve":
+            case.due_at = start.due_at
+        if start.kind == "accept":
+            case.act_by = start.due_at
+
+
+def _start(session: Session, case: Case, kind: ClockKind, unit_id: UUID | None, at: datetime) -> deadline_actions.Start:
+    planned = deadline_queries.deadline(session, case.category_code, kind, at)
+    return deadline_actions.Start(
+        case.id, kind, case.version, case.cycle, unit_id, planned.policy_id, started_at=at, due_at=planned.due_at
+    )
 
 
 def _move_hops(session: Session, case: Case, rule: rules.Rule, unit_id: UUID | None, at: datetime) -> None:
@@ -434,7 +440,11 @@ def publish(session: Session, viewer: Viewer, seen: queries.Seen, body: PublishI
 
 
 def make_public(
-    session: Session, case: Case, report_id: UUID, description: str | None = None, media_ids: Sequence[UUID] | None = None
+    session: Session,
+    case: Case,
+    report_id: UUID,
+    description: str | None = None,
+    media_ids: Sequence[UUID] | None = None,
 ) -> None:
     """Write the public copy of a report and mark its case published."""
     content = session.get_one(ReportContent, report_id)
@@ -469,7 +479,8 @@ def unhide(session: Session, viewer: Viewer, seen: queries.Seen, reason: str) ->
 
 def reject(session: Session, viewer: Viewer, seen: queries.Seen, body: RejectIn) -> None:
     """Refuse a report with a code that names the right door."""
-    if body.code not in catalogue(session).reject_codes:
+    known = catalogue(session).reject(body.code)
+    if known is None or not known.active:
         raise UNKNOWN_REJECT_CODE.error(code=body.code, pointer="/code")
     seen.case.reject_code = body.code
     act(session, viewer, seen, "reject", code=body.code, note=body.explanation or None)
@@ -498,6 +509,15 @@ def add_information(session: Session, viewer: Viewer, seen: queries.Seen, body: 
         raise NOTHING_ADDED.error()
     act(session, viewer, seen, "add_information", note=body.text or None)
     attach_media(session, seen.report.id, viewer.id, body.media_ids)
+
+
+def check_transfer(session: Session, viewer: Viewer, seen: queries.Seen, target: UUID) -> None:
+    """A dispatcher transfers anywhere, a lead within the tree of the own unit."""
+    if Who.DISPATCHER in seen.capacities or Who.LEAD not in seen.capacities:
+        return
+    units = viewer.units(("lead",), orgunits.directory(session))
+    if units is not None and target not in units:
+        raise NOT_IN_YOUR_TREE.error()
 
 
 def unit_in_force(session: Session, code: str) -> UUID:

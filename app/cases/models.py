@@ -1,5 +1,6 @@
 """Cases, their chained history, the texts that history commits to, hops between units, ratings."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -24,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.types import UserDefinedType
 from sqlmodel import Column, Field, SQLModel
 
-from app.cases.rules import OPEN, STATES
+from app.cases.rules import AT_UNIT, STATES
 
 _AT = DateTime(timezone=True)
 
@@ -35,11 +36,13 @@ class Xid8(UserDefinedType[int]):
     cache_ok = True
 
     def get_col_spec(self, **_: Any) -> str:
+        """The type's name in SQL."""
         return "xid8"
 
 
-def _in(column: str, values: object) -> str:
-    return f"{column} IN ({', '.join(repr(str(value)) for value in values)})"  # type: ignore[attr-defined]
+def quoted(values: Iterable[str]) -> str:
+    """Constants of ours as SQL literals, for conditions that an index must recognise."""
+    return ", ".join(f"'{value}'" for value in values)
 
 
 class Case(SQLModel, table=True):
@@ -51,7 +54,7 @@ class Case(SQLModel, table=True):
 
     __tablename__ = "case_file"
     __table_args__ = (
-        CheckConstraint(_in("state", STATES), name="case_file_state"),
+        CheckConstraint(f"state IN ({quoted(STATES)})", name="case_file_state"),
         CheckConstraint("urgency IN ('normal', 'urgent')", name="case_file_urgency"),
         CheckConstraint("rating IN ('satisfied', 'acceptable', 'dissatisfied')", name="case_file_rating"),
         UniqueConstraint("reference", name="case_file_reference"),
@@ -63,7 +66,7 @@ class Case(SQLModel, table=True):
             text("(urgency <> 'urgent')"),
             "act_by",
             "id",
-            postgresql_where=text(_in("state", OPEN)),
+            postgresql_where=text(f"state IN ({quoted(AT_UNIT)})"),
         ),
         Index(
             "case_file_queue",
@@ -87,7 +90,9 @@ class Case(SQLModel, table=True):
     cycle: int = Field(default=1, sa_type=SmallInteger)
     unit_id: UUID | None = Field(default=None, foreign_key="unit.id")
     commune_id: UUID | None = Field(default=None, foreign_key="unit.id")
-    candidate_ids: list[UUID] = Field(default_factory=list, sa_column=Column(ARRAY(Uuid), nullable=False, server_default="{}"))
+    candidate_ids: list[UUID] = Field(
+        default_factory=list, sa_column=Column(ARRAY(Uuid), nullable=False, server_default="{}")
+    )
     boundary_version_id: UUID | None = Field(default=None, foreign_key="boundary_version.id")
     route_reason: str | None = Field(default=None, sa_type=Text)
     routing_attempts: int = Field(default=0, sa_column=Column(SmallInteger, nullable=False, server_default="0"))
@@ -118,7 +123,7 @@ class CaseEvent(SQLModel, table=True):
         Index("case_event_received", "at", "case_id", postgresql_where=text("seq = 1")),
         {"postgresql_partition_by": "RANGE (case_id)"},
     )
-    __mapper_args__ = {"eager_defaults": False}  # noqa: RUF012 - xid and pos are for followers, not for the writer
+    __mapper_args__ = {"eager_defaults": False}
 
     case_id: UUID = Field(primary_key=True, foreign_key="case_file.id")
     seq: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
@@ -140,7 +145,8 @@ class CaseEvent(SQLModel, table=True):
     body: bytes = Field(sa_type=LargeBinary)
     hash: bytes = Field(sa_type=LargeBinary)
     xid: int = Field(
-        default=None, sa_column=Column(Xid8, FetchedValue(), nullable=False, server_default=text("pg_current_xact_id()"))
+        default=None,
+        sa_column=Column(Xid8, FetchedValue(), nullable=False, server_default=text("pg_current_xact_id()")),
     )
     pos: int = Field(default=None, sa_column=Column(BigInteger, Identity(always=True), nullable=False))
 

@@ -48,9 +48,7 @@ def is_public(case: Case, report: Report) -> bool:
 
 def public_only() -> ColumnElement[bool]:
     """`is_public` as a condition on Case joined with Report."""
-    return and_(
-        col(Report.visibility) == "public", col(Case.published_at).is_not(None), col(Case.hidden_at).is_(None)
-    )
+    return and_(col(Report.visibility) == "public", col(Case.published_at).is_not(None), col(Case.hidden_at).is_(None))
 
 
 def visible_to(viewer: Viewer, directory: Directory) -> ColumnElement[bool]:

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
+
+from app.deadlines.rules import ClockKind
 
 
 class State(StrEnum):
@@ -43,23 +45,22 @@ AT_UNIT = (S.ASSIGNED, S.ACCEPTED, S.IN_PROGRESS)
 SHOWABLE = (*OPEN, S.RESOLVED, S.CLOSED)
 
 STAFF = frozenset({W.OFFICER, W.LEAD})
-ASSIGN_CLOCKS = ("accept", "first_response", "resolve")
-ALL = "*"
+ASSIGN_CLOCKS: tuple[ClockKind, ...] = ("accept", "first_response", "resolve")
+ALL: Literal["all"] = "all"
 REOPEN_WITHIN = timedelta(days=30)
 CLOSE_AFTER = timedelta(days=10)
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One allowed move. `target` None keeps the state; `stops` may be ALL."""
+    """One allowed move. `target` None keeps the state."""
 
     source: State
     verb: str
     target: State | None
     who: frozenset[Who]
-    starts: tuple[str, ...] = ()
-    stops: tuple[str, ...] = ()
-    needs_unit: bool = False
+    starts: tuple[ClockKind, ...] = ()
+    stops: tuple[ClockKind, ...] | Literal["all"] = ()
 
 
 def _rule(
@@ -68,32 +69,31 @@ def _rule(
     target: State | None,
     who: Iterable[Who],
     *,
-    starts: tuple[str, ...] = (),
-    stops: tuple[str, ...] = (),
-    needs_unit: bool = False,
+    starts: tuple[ClockKind, ...] = (),
+    stops: tuple[ClockKind, ...] | Literal["all"] = (),
 ) -> list[Rule]:
     sources = [source] if isinstance(source, State) else list(source)
-    return [Rule(state, verb, target, frozenset(who), starts, stops, needs_unit) for state in sources]
+    return [Rule(state, verb, target, frozenset(who), starts, stops) for state in sources]
 
 
 # fmt: off
 WORKFLOW: tuple[Rule, ...] = (
     #      from                          verb               to              who
     *_rule(S.VERIFYING,                  "verify",          S.ROUTING,      {W.DISPATCHER},          stops=("verify",)),
-    *_rule(S.ROUTING,                    "assign",          S.ASSIGNED,     {W.SYSTEM},              starts=ASSIGN_CLOCKS, needs_unit=True),
+    *_rule(S.ROUTING,                    "assign",          S.ASSIGNED,     {W.SYSTEM},              starts=ASSIGN_CLOCKS),
     *_rule(S.ROUTING,                    "undecided",       S.TRIAGE,       {W.SYSTEM}),
-    *_rule(S.TRIAGE,                     "assign",          S.ASSIGNED,     {W.DISPATCHER},          starts=ASSIGN_CLOCKS, needs_unit=True),
+    *_rule(S.TRIAGE,                     "assign",          S.ASSIGNED,     {W.DISPATCHER},          starts=ASSIGN_CLOCKS),
     *_rule(S.ASSIGNED,                   "accept",          S.ACCEPTED,     STAFF,                   stops=("accept",)),
     *_rule((S.ASSIGNED, S.ACCEPTED),     "return",          S.TRIAGE,       STAFF,                   stops=("accept",)),
-    *_rule(AT_UNIT,                      "transfer",        S.ASSIGNED,     {W.DISPATCHER, W.LEAD},  starts=("accept",), stops=("accept",), needs_unit=True),
+    *_rule(AT_UNIT,                      "transfer",        S.ASSIGNED,     {W.DISPATCHER, W.LEAD},  starts=("accept",), stops=("accept",)),
     *_rule(S.ACCEPTED,                   "start",           S.IN_PROGRESS,  STAFF),
     *_rule((S.ACCEPTED, S.IN_PROGRESS),  "resolve",         S.RESOLVED,     STAFF,                   stops=("resolve", "first_response")),
     *_rule(S.RESOLVED,                   "confirm",         S.CLOSED,       {W.CITIZEN}),
     *_rule(S.RESOLVED,                   "close",           S.CLOSED,       {W.SYSTEM}),
     *_rule((S.RESOLVED, S.CLOSED),       "reopen",          S.ASSIGNED,     {W.CITIZEN, W.DISPATCHER}, starts=ASSIGN_CLOCKS),
-    *_rule(OPEN,                         "reject",          S.REJECTED,     {W.DISPATCHER},          stops=(ALL,)),
+    *_rule(OPEN,                         "reject",          S.REJECTED,     {W.DISPATCHER},          stops=ALL),
     *_rule((S.VERIFYING, S.ROUTING, S.TRIAGE, S.ASSIGNED),
-                                         "withdraw",        S.WITHDRAWN,    {W.CITIZEN},             stops=(ALL,)),
+                                         "withdraw",        S.WITHDRAWN,    {W.CITIZEN},             stops=ALL),
     # Without a change of state.
     *_rule(OPEN,                         "add_information", None,           {W.CITIZEN}),
     *_rule(AT_UNIT,                      "message",         None,           STAFF | {W.DISPATCHER},  stops=("first_response",)),
@@ -171,6 +171,10 @@ CITIZEN_WORDS: Mapping[State, tuple[str, str]] = {
     S.WITHDRAWN: ("đã rút", "withdrawn"),
 }
 
+
+# Whose texts a citizen reads in the history of an own report, and what of them everybody may read of a public one.
+CITIZEN_READS = frozenset({"message", "resolve", "reject", "reopen", "withdraw", "add_information", "rate"})
+PUBLIC_READS = frozenset({"resolve"})
 
 
 def citizen_word(state: str, lang: str) -> str:

@@ -7,12 +7,16 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.core.errors import Problem
+from app.identity.rules import Purpose
 from app.reports.schemas import MEDIA_MAX, LocationOut, Text
 
 UNKNOWN_CATEGORY = Problem(
     "unknown_category",
     422,
-    vi=("Lĩnh vực không tồn tại", "Lĩnh vực {category} không có trong danh mục. Vui lòng tải lại danh mục rồi chọn lại."),
+    vi=(
+        "Lĩnh vực không tồn tại",
+        "Lĩnh vực {category} không có trong danh mục. Vui lòng tải lại danh mục rồi chọn lại.",
+    ),
     en=("Unknown category", "There is no category {category}. Load the categories again and choose one."),
 )
 UNKNOWN_COMMUNE = Problem(
@@ -68,6 +72,24 @@ NOT_PUBLISHABLE = Problem(
     409,
     vi=("Không được công khai", "Phản ánh này là riêng tư hoặc thuộc lĩnh vực không công khai."),
     en=("Not publishable", "This report is private or of a category that is never public."),
+)
+BAD_BBOX = Problem(
+    "bad_bbox",
+    422,
+    vi=("Khung bản đồ không hợp lệ", "Khung bản đồ cần bốn số: tây, nam, đông, bắc (độ)."),
+    en=("Bad box", "The box needs four numbers: west, south, east, north (degrees)."),
+)
+NOT_IN_YOUR_TREE = Problem(
+    "not_in_your_tree",
+    409,
+    vi=(
+        "Ngoài phạm vi đơn vị",
+        "Lãnh đạo đơn vị chỉ chuyển hồ sơ trong phạm vi đơn vị mình. Vui lòng trả lại để trung tâm điều phối chuyển.",
+    ),
+    en=(
+        "Outside your unit",
+        "A unit lead transfers within the own unit only. Return the case so that a dispatcher can pass it on.",
+    ),
 )
 NOTHING_ADDED = Problem(
     "nothing_added",
@@ -242,13 +264,6 @@ class CaseOut(CaseRow):
     allowed_actions: list[str]
 
 
-class PersonOut(BaseModel):
-    """A citizen's identity, read for a stated purpose; the reading is logged."""
-
-    name: str | None
-    phone: str | None
-
-
 # --- what moves carry ----------------------------------------------------------------------------------------------
 
 
@@ -348,4 +363,4 @@ class PurposeIn(BaseModel):
 
     model_config = _STRICT
 
-    purpose: Annotated[Text, Field(min_length=5, max_length=300)]
+    purpose: Purpose

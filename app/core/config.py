@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parents[2]
 PREFIX = "PHANANH_"
+KEY_BYTES = 32
 # Keys for a laptop. A production start refuses them.
 DEVELOPMENT_KEY = base64.b64encode(b"development-key-not-for-any-real").decode()
 
@@ -43,7 +44,7 @@ class Settings(BaseSettings):
     @field_validator("token_key", "vault_key", "index_key", "link_key")
     @classmethod
     def _is_32_bytes(cls, value: str) -> str:
-        if len(base64.b64decode(value, validate=True)) != 32:
+        if len(base64.b64decode(value, validate=True)) != KEY_BYTES:
             raise ValueError("must be 32 bytes in base64")
         return value
 
@@ -56,7 +57,9 @@ class Settings(BaseSettings):
     def _is_safe(self) -> "Settings":
         keys = [self.token_key, self.vault_key, self.index_key, self.link_key]
         if self.environment == "production" and (DEVELOPMENT_KEY in keys or len(set(keys)) < len(keys)):
-            raise ValueError("production needs its own, different PHANANH_TOKEN_KEY, _VAULT_KEY, _INDEX_KEY and _LINK_KEY")
+            raise ValueError(
+                "production needs its own, different PHANANH_TOKEN_KEY, _VAULT_KEY, _INDEX_KEY and _LINK_KEY"
+            )
         unknown = {name for name in os.environ if name.startswith(PREFIX)} - {
             PREFIX + name.upper() for name in type(self).model_fields
         }

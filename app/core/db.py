@@ -46,10 +46,30 @@ def owe(session: Session, kind: str) -> None:
     session.info.setdefault(_OWED, set()).add(kind)
 
 
+_bound: Connection | None = None
+
+
 @contextmanager
-def transaction(bind: Connection | None = None) -> Iterator[Session]:
+def bound_to(connection: Connection) -> Iterator[None]:
+    """Let every transaction of this process join `connection` by savepoint (tests that roll back)."""
+    global _bound  # noqa: PLW0603 - threads of the server under test must see it, so no context variable
+    _bound = connection
+    try:
+        yield
+    finally:
+        _bound = None
+
+
+def _new_session() -> Session:
+    if _bound is not None:
+        return Session(_bound, expire_on_commit=False, join_transaction_mode="create_savepoint")
+    return Session(engine(), expire_on_commit=False)
+
+
+@contextmanager
+def transaction() -> Iterator[Session]:
     """One unit of work: committed here and only here, rolled back on any error, the doorbell rung after the commit."""
-    with Session(bind or engine(), expire_on_commit=False, autoflush=True) as session:
+    with _new_session() as session:
         yield session
         session.commit()
         for kind in session.info.pop(_OWED, ()):

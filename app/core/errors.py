@@ -68,7 +68,10 @@ FORBIDDEN = Problem(
 UNAUTHENTICATED = Problem(
     "unauthenticated",
     401,
-    vi=("Cần đăng nhập", "Phiên đăng nhập thiếu hoặc đã hết hạn. Vui lòng đăng nhập lại; nội dung chưa gửi vẫn được giữ."),
+    vi=(
+        "Cần đăng nhập",
+        "Phiên đăng nhập thiếu hoặc đã hết hạn. Vui lòng đăng nhập lại; nội dung chưa gửi vẫn được giữ.",
+    ),
     en=("Sign in", "The session is missing or has expired. Sign in again; what is queued stays queued."),
     retry="same_key",
 )

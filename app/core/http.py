@@ -12,7 +12,8 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from prometheus_client import Counter, Histogram
-from sqlalchemy.exc import DBAPIError, TimeoutError as PoolTimeout
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -45,7 +46,7 @@ SECONDS = Histogram(
 
 
 def language(request: Request) -> Lang:
-    """vi unless the caller asks for English first."""
+    """Vi unless the caller asks for English first."""
     wanted = request.headers.get("accept-language", "").lower()
     return "en" if wanted.startswith("en") else "vi"
 
@@ -130,7 +131,7 @@ def _is_passing(error: DBAPIError) -> bool:
 
 def _field(item: dict[str, Any]) -> dict[str, Any]:
     """One pydantic finding in our words. The value itself is never echoed: it may be personal."""
-    location = [str(part) for part in item["loc"] if part not in ("body",)]
+    location = [str(part) for part in item["loc"] if part != "body"]
     context = item.get("ctx") or {}
     params = {name: value for name, value in context.items() if isinstance(value, int | float | str | bool)}
     code = params.pop("code", None) or item["type"]
@@ -147,6 +148,7 @@ class RequestEnvelope:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

@@ -102,7 +102,9 @@ def restate(session: Session, account_id: UUID, key: UUID, answer: Stored) -> St
 
 def once(session: Session, account_id: UUID, key: UUID, hashed: bytes, act: Callable[[], Stored]) -> Stored:
     """Do `act` at most once per account and key; a repeat gets the first answer, a concurrent twin 409."""
-    got = session.execute(text("SELECT pg_try_advisory_xact_lock(:n)"), {"n": lock_number(account_id, key)}).scalar_one()
+    got = session.execute(
+        text("SELECT pg_try_advisory_xact_lock(:n)"), {"n": lock_number(account_id, key)}
+    ).scalar_one()
     if not got:
         raise KEY_BUSY.error(headers={"Retry-After": "1"})
     before = stored(session, account_id, key, hashed)

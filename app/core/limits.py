@@ -48,6 +48,13 @@ def _redis() -> redis.Redis:
     return redis.Redis.from_url(settings().redis_url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S)
 
 
+def forget() -> None:
+    """Drop the connection and all counts of this process (tests that change servers)."""
+    _redis.cache_clear()
+    _local.clear()
+    _breaker.until = 0.0
+
+
 def spend(limit: Limit, key: str, cost: int = 1) -> None:
     """Count one use of `key` against `limit`; too many answers 429 with Retry-After and the RateLimit fields."""
     quota = max(1, int(limit.quota * settings().limits_scale))

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import text
 
@@ -11,12 +11,11 @@ from app.core.db import Session
 
 T = TypeVar("T")
 CHECK_EVERY_S = 2.0
+_all: "list[Versioned[Any]]" = []
 
 
 class Versioned(Generic[T]):
     """A cached value of one topic. Reading costs a comparison; every two seconds one tiny query."""
-
-    _all: "list[Versioned[object]]" = []  # noqa: RUF012 - the registry of all cached topics
 
     def __init__(self, topic: str, load: Callable[[Session], T]) -> None:
         self.topic = topic
@@ -24,7 +23,7 @@ class Versioned(Generic[T]):
         self._held: tuple[int, T] | None = None
         self._checked = 0.0
         self._lock = threading.Lock()
-        Versioned._all.append(self)  # type: ignore[arg-type]
+        _all.append(self)
 
     def get(self, session: Session) -> T:
         """The value in force, at most two seconds old."""
@@ -59,12 +58,12 @@ def bump(session: Session, topic: str) -> None:
         ),
         {"topic": topic},
     )
-    for cached in Versioned._all:
+    for cached in _all:
         if cached.topic == topic:
             cached.forget()
 
 
 def forget_all() -> None:
     """Drop everything cached in this process (tests that change databases)."""
-    for cached in Versioned._all:
+    for cached in _all:
         cached.forget()

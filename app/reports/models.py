@@ -29,6 +29,7 @@ class Report(SQLModel, table=True):
     occurred_at: datetime | None = Field(default=None, sa_type=_AT)
     sent_at: datetime | None = Field(default=None, sa_type=_AT)
     request_hash: bytes = Field(sa_type=LargeBinary)
+    request_id: str = Field(default="", sa_type=Text, sa_column_kwargs={"server_default": ""})
 
 
 class ReportContent(SQLModel, table=True):

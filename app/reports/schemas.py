@@ -27,7 +27,9 @@ Text = Annotated[str, AfterValidator(_clean)]
 class LocationIn(BaseModel):
     """A phone's fix: WGS 84 degrees and the radius, in metres, the phone believes in."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"lat": 21.5942, "lon": 105.8482, "accuracy_m": 12}]})
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"lat": 21.5942, "lon": 105.8482, "accuracy_m": 12}]}
+    )
 
     lat: float = Field(allow_inf_nan=False)
     lon: float = Field(allow_inf_nan=False)

@@ -564,6 +564,7 @@ def _tables() -> None:
         sa.Column("occurred_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("request_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("request_id", sa.Text(), server_default="", nullable=False),
         sa.CheckConstraint("visibility IN ('public', 'private')", name="report_visibility"),
         sa.ForeignKeyConstraint(
             ["account_id"],
@@ -690,7 +691,7 @@ def _tables() -> None:
         "case_file",
         ["unit_id", sa.literal_column("(urgency <> 'urgent')"), "act_by", "id"],
         unique=False,
-        postgresql_where=sa.text("state IN ('verifying', 'routing', 'triage', 'assigned', 'accepted', 'in_progress')"),
+        postgresql_where=sa.text("state IN ('assigned', 'accepted', 'in_progress')"),
     )
     op.create_table(
         "public_copy",

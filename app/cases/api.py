@@ -1,0 +1,446 @@
+"""Every endpoint that shows or changes where a report stands: citizens under /reports, staff under /cases."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from pydantic import BaseModel
+
+from app.cases import actions, policy, queries
+from app.cases.queries import BBox, Queue, Seen, Views
+from app.cases.rules import AT_UNIT, STAFF, State
+from app.cases.schemas import (
+    BAD_BBOX,
+    VERSION_MISSING,
+    VERSION_STALE,
+    AssignIn,
+    CaseOut,
+    CaseRow,
+    InformationIn,
+    MessageIn,
+    PublishIn,
+    PurposeIn,
+    RatingIn,
+    ReasonIn,
+    Receipt,
+    RejectIn,
+    ReportOut,
+    ResolveIn,
+    TransferIn,
+    WithdrawIn,
+)
+from app.core import idempotency
+from app.core.db import Db, Session, owe, transaction
+from app.core.errors import NOT_FOUND
+from app.core.etag import etag, not_modified
+from app.core.http import Lang, Language
+from app.core.idempotency import RequiredKey, Stored
+from app.core.ids import parse_reference
+from app.core.paging import CursorText, Limit, Page
+from app.identity.actions import read_identity
+from app.identity.policy import Citizen, CurrentViewer, Staff, Viewer
+from app.identity.schemas import PersonOut
+from app.orgunits.queries import directory
+from app.reports.schemas import PublicReportOut, ReportIn
+
+router = APIRouter(prefix="/v1")
+
+# --- citizens -------------------------------------------------------------------------------------------------------
+
+
+@router.post(
+    "/reports",
+    status_code=201,
+    response_model=Receipt,
+    operation_id="submit_report",
+    summary="Gửi phản ánh",
+    tags=["reports"],
+)
+def submit_report(body: ReportIn, citizen: Citizen, key: RequiredKey, lang: Language) -> Response:
+    """Submit a report. Sending the same Idempotency-Key, or the same report id, again returns the same report."""
+    # Not `Db`: a dependency that yields costs two hops to a thread, on the busiest road of the product.
+    with transaction() as session:
+        answer = actions.submit(session, citizen, body, key, lang)
+    return _raw(answer)
+
+
+@router.get("/reports", operation_id="list_public_reports", summary="Phản ánh đã công khai", tags=["reports"])
+def list_public_reports(
+    session: Db,
+    lang: Language,
+    bbox: Annotated[str | None, Query(description="west,south,east,north", max_length=100)] = None,
+    category: Annotated[str | None, Query(max_length=60)] = None,
+    status: Annotated[list[State] | None, Query()] = None,
+    since: datetime | None = None,
+    cursor: CursorText = None,
+    limit: Limit = 50,
+) -> Page[PublicReportOut]:
+    """Published reports, newest publication first. Private and hidden reports never appear."""
+    rows, following = queries.public_reports(
+        session,
+        bbox=_bbox(bbox),
+        category=category,
+        states=status or (),
+        since=since,
+        cursor=cursor,
+        limit=limit,
+    )
+    views = Views(session, lang)
+    return Page(items=[views.public(case, copy) for case, copy in rows], next_cursor=following)
+
+
+@router.get(
+    "/reports/by-reference/{reference}",
+    operation_id="get_report_by_reference",
+    summary="Tra cứu theo mã",
+    tags=["reports"],
+)
+def get_report_by_reference(reference: str, viewer: CurrentViewer, session: Db, lang: Language) -> ReportOut:
+    """A report by its short reference, as typed or dictated: one's own, or a public one."""
+    canonical = parse_reference(reference)
+    if canonical is None:
+        raise NOT_FOUND.error()
+    return _report(session, viewer, queries.report_by_reference(session, viewer, canonical), lang)
+
+
+@router.get(
+    "/reports/{report_id}",
+    response_model=ReportOut,
+    operation_id="get_report",
+    summary="Xem phản ánh",
+    tags=["reports"],
+)
+def get_report(
+    report_id: UUID, request: Request, viewer: CurrentViewer, session: Db, lang: Language, response: Response
+) -> Any:
+    """One's own report with everything on it, or a public one as published; anything else is 404."""
+    seen = queries.report_for_reader(session, viewer, report_id)
+    tag = _version_tag(seen, viewer, lang)
+    if unchanged := not_modified(request, tag):
+        return unchanged
+    response.headers["ETag"] = tag
+    return _report(session, viewer, seen, lang)
+
+
+@router.get("/me/reports", operation_id="list_my_reports", summary="Phản ánh của tôi", tags=["reports"])
+def list_my_reports(
+    citizen: Citizen, session: Db, lang: Language, cursor: CursorText = None, limit: Limit = 20
+) -> Page[ReportOut]:
+    """The caller's own reports, newest first."""
+    rows, following = queries.my_reports(session, citizen.id, cursor=cursor, limit=limit)
+    views = Views(session, lang)
+    return Page(items=[views.report(seen, mine=True) for seen in rows], next_cursor=following)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnReport:
+    """A citizen about to act on an own report: done at most once per Idempotency-Key, answered with the report."""
+
+    request: Request
+    report_id: UUID
+    citizen: Citizen
+    key: RequiredKey
+    session: Db
+    lang: Language
+
+    def once(self, body: BaseModel | None, act: Callable[[Seen], object]) -> Response:
+        """Do `act` on the locked case, unless this key did it before; the answer is the report as it then stands."""
+
+        def perform() -> Stored:
+            seen = queries.report_for_reader(self.session, self.citizen, self.report_id, lock=True)
+            act(seen)
+            self.session.flush()
+            shown = Views(self.session, self.lang).report(seen, mine=_is_mine(self.citizen, seen))
+            return Stored(200, shown.model_dump_json().encode())
+
+        payload = body.model_dump_json().encode() if body else b""
+        hashed = idempotency.request_hash(f"POST {self.request.url.path}", payload)
+        return _raw(idempotency.once(self.session, self.citizen.id, self.key, hashed, perform))
+
+    def move(self, verb: str, body: BaseModel | None = None, note: str | None = None) -> Response:
+        """A move that needs nothing but a verb and perhaps words."""
+        return self.once(body, lambda seen: actions.act(self.session, self.citizen, seen, verb, note=note or None))
+
+
+Own = Annotated[OwnReport, Depends()]
+
+
+@router.post(
+    "/reports/{report_id}/withdraw",
+    response_model=ReportOut,
+    operation_id="withdraw_report",
+    summary="Rút phản ánh",
+    tags=["reports"],
+)
+def withdraw_report(own: Own, body: WithdrawIn) -> Response:
+    """Take an own report back, as long as nobody has accepted it."""
+    return own.move("withdraw", body, body.reason)
+
+
+@router.post(
+    "/reports/{report_id}/information",
+    response_model=ReportOut,
+    operation_id="add_information",
+    summary="Bổ sung thông tin",
+    tags=["reports"],
+)
+def add_information(own: Own, body: InformationIn) -> Response:
+    """Add words or photos to an own report."""
+    return own.once(body, lambda seen: actions.add_information(own.session, own.citizen, seen, body))
+
+
+@router.post(
+    "/reports/{report_id}/confirm",
+    response_model=ReportOut,
+    operation_id="confirm_report",
+    summary="Xác nhận đã xử lý",
+    tags=["reports"],
+)
+def confirm_report(own: Own) -> Response:
+    """Confirm that the problem is solved; the case is closed."""
+    return own.move("confirm")
+
+
+@router.post(
+    "/reports/{report_id}/rate",
+    response_model=ReportOut,
+    operation_id="rate_report",
+    summary="Đánh giá",
+    tags=["reports"],
+)
+def rate_report(own: Own, body: RatingIn) -> Response:
+    """Rate the result: hài lòng, chấp nhận được, không hài lòng."""
+    return own.once(body, lambda seen: actions.rate(own.session, own.citizen, seen, body))
+
+
+@router.post(
+    "/reports/{report_id}/reopen",
+    response_model=ReportOut,
+    operation_id="reopen_report",
+    summary="Yêu cầu xử lý lại",
+    tags=["reports"],
+)
+def reopen_report(own: Own, body: ReasonIn) -> Response:
+    """Say that the problem is not solved; a new cycle with its own deadline begins."""
+    return own.move("reopen", body, body.reason)
+
+
+# --- staff ----------------------------------------------------------------------------------------------------------
+
+
+@router.get("/cases", operation_id="list_cases", summary="Danh sách hồ sơ", tags=["cases"])
+def list_cases(
+    staff: Staff,
+    session: Db,
+    lang: Language,
+    queue: Queue = "worklist",
+    unit: Annotated[str | None, Query(max_length=60)] = None,
+    category: Annotated[str | None, Query(max_length=60)] = None,
+    cursor: CursorText = None,
+    limit: Limit = 50,
+) -> Page[CaseRow]:
+    """Cases the caller may see in one queue: urgent first, then by who must act soonest."""
+    unit_ids = directory(session).descendants(actions.unit_in_force(session, unit)) if unit else None
+    rows, following = queries.queue_page(
+        session, staff, queue, unit_ids=unit_ids, category=category, cursor=cursor, limit=limit
+    )
+    views = Views(session, lang)
+    return Page(items=[views.row(case, description) for case, description in rows], next_cursor=following)
+
+
+@router.get("/cases/{case_id}", response_model=CaseOut, operation_id="get_case", summary="Xem hồ sơ", tags=["cases"])
+def get_case(case_id: UUID, request: Request, staff: Staff, session: Db, lang: Language, response: Response) -> Any:
+    """A case with its report, photos, clocks, hops, history and the actions allowed to the caller."""
+    seen = queries.case_for_staff(session, staff, case_id)
+    tag = _version_tag(seen, staff, lang)
+    if unchanged := not_modified(request, tag):
+        return unchanged
+    response.headers["ETag"] = tag
+    return Views(session, lang).case(seen)
+
+
+class HeldCase:
+    """A case locked for a move: visible to the caller, and in the version the caller saw."""
+
+    def __init__(
+        self,
+        case_id: UUID,
+        staff: Staff,
+        session: Db,
+        lang: Language,
+        response: Response,
+        if_match: Annotated[str | None, Header(description="ETag of the case as the caller saw it.")] = None,
+    ) -> None:
+        self.session, self.staff, self.lang, self._response = session, staff, lang, response
+        self.seen = queries.case_for_staff(session, staff, case_id, lock=True)
+        if if_match is None:
+            raise VERSION_MISSING.error()
+        if _version_of(if_match) != self.seen.case.version:
+            raise VERSION_STALE.error(
+                extra={
+                    "version": self.seen.case.version,
+                    "state": self.seen.case.state,
+                    "allowed_actions": queries.allowed_actions(session, self.seen),
+                }
+            )
+
+    def move(
+        self, verb: str, *, unit_id: UUID | None = None, code: str | None = None, note: str | None = None
+    ) -> CaseOut:
+        """A move that the workflow table describes completely."""
+        actions.act(self.session, self.staff, self.seen, verb, unit_id=unit_id, code=code, note=note or None)
+        return self.shown()
+
+    def shown(self) -> CaseOut:
+        """The case as it now stands, with its new ETag."""
+        self.session.flush()
+        units = directory(self.session)
+        case, report = self.seen.case, self.seen.report
+        self.seen = Seen(case, report, policy.capacities(self.staff, case, report, units))
+        self._response.headers["ETag"] = _version_tag(self.seen, self.staff, self.lang)
+        return Views(self.session, self.lang).case(self.seen)
+
+
+Held = Annotated[HeldCase, Depends()]
+
+
+@router.post("/cases/{case_id}/verify", operation_id="verify_case", summary="Xác minh", tags=["cases"])
+def verify_case(held: Held) -> CaseOut:
+    """Confirm that the report is real and ours; the machine routes it within seconds."""
+    owe(held.session, "routing")
+    return held.move("verify")
+
+
+@router.post("/cases/{case_id}/assign", operation_id="assign_case", summary="Phân công đơn vị", tags=["cases"])
+def assign_case(held: Held, body: AssignIn) -> CaseOut:
+    """Give a case that the rules could not place to a unit."""
+    return held.move("assign", unit_id=actions.unit_in_force(held.session, body.unit), note=body.note)
+
+
+@router.post("/cases/{case_id}/accept", operation_id="accept_case", summary="Tiếp nhận", tags=["cases"])
+def accept_case(held: Held) -> CaseOut:
+    """Take the case on for the unit."""
+    return held.move("accept")
+
+
+@router.post("/cases/{case_id}/return", operation_id="return_case", summary="Trả lại", tags=["cases"])
+def return_case(held: Held, body: ReasonIn) -> CaseOut:
+    """Say that the case is not the unit's; a dispatcher chooses another. Counts as a misroute."""
+    return held.move("return", note=body.reason)
+
+
+@router.post("/cases/{case_id}/transfer", operation_id="transfer_case", summary="Chuyển đơn vị", tags=["cases"])
+def transfer_case(held: Held, body: TransferIn) -> CaseOut:
+    """Hand the case to another unit; the resolve deadline runs on."""
+    target = actions.unit_in_force(held.session, body.unit)
+    actions.check_transfer(held.session, held.staff, held.seen, target)
+    return held.move("transfer", unit_id=target, note=body.reason)
+
+
+@router.post("/cases/{case_id}/start", operation_id="start_case", summary="Bắt đầu xử lý", tags=["cases"])
+def start_case(held: Held) -> CaseOut:
+    """Begin the work."""
+    return held.move("start")
+
+
+@router.post("/cases/{case_id}/message", operation_id="message_citizen", summary="Nhắn người phản ánh", tags=["cases"])
+def message_citizen(held: Held, body: MessageIn) -> CaseOut:
+    """Write to the citizen; the first message stops the first-response clock."""
+    return held.move("message", note=body.text)
+
+
+@router.post("/cases/{case_id}/resolve", operation_id="resolve_case", summary="Báo kết quả", tags=["cases"])
+def resolve_case(held: Held, body: ResolveIn) -> CaseOut:
+    """Report the result with a note and photos of afterwards."""
+    actions.resolve(held.session, held.staff, held.seen, body)
+    return held.shown()
+
+
+@router.post("/cases/{case_id}/reject", operation_id="reject_case", summary="Từ chối", tags=["cases"])
+def reject_case(held: Held, body: RejectIn) -> CaseOut:
+    """Refuse the report with a code; the citizen is told where to turn."""
+    actions.reject(held.session, held.staff, held.seen, body)
+    return held.shown()
+
+
+@router.post("/cases/{case_id}/reopen", operation_id="reopen_case", summary="Mở lại", tags=["cases"])
+def reopen_case(held: Held, body: ReasonIn) -> CaseOut:
+    """Open a finished case again; a new cycle begins."""
+    return held.move("reopen", note=body.reason)
+
+
+@router.post("/cases/{case_id}/publish", operation_id="publish_case", summary="Công khai", tags=["cases"])
+def publish_case(held: Held, body: PublishIn) -> CaseOut:
+    """Show the report to the public, with redacted text and chosen photos."""
+    actions.publish(held.session, held.staff, held.seen, body)
+    return held.shown()
+
+
+@router.post("/cases/{case_id}/hide", operation_id="hide_case", summary="Ẩn", tags=["cases"])
+def hide_case(held: Held, body: ReasonIn) -> CaseOut:
+    """Take a published report out of every public view."""
+    actions.hide(held.session, held.staff, held.seen, body.reason)
+    return held.shown()
+
+
+@router.post("/cases/{case_id}/unhide", operation_id="unhide_case", summary="Hiện lại", tags=["cases"])
+def unhide_case(held: Held, body: ReasonIn) -> CaseOut:
+    """Show a hidden report again."""
+    actions.unhide(held.session, held.staff, held.seen, body.reason)
+    return held.shown()
+
+
+@router.post("/cases/{case_id}/identity", operation_id="read_citizen_identity", summary="Xem danh tính", tags=["cases"])
+def read_citizen_identity(case_id: UUID, body: PurposeIn, staff: Staff, session: Db) -> PersonOut:
+    """Who reported: for dispatchers, or for the officer in charge where the citizen allowed a call. Logged."""
+    seen = queries.case_for_staff(session, staff, case_id)
+    return read_identity(
+        session,
+        staff,
+        seen.report.account_id,
+        purpose=body.purpose,
+        case_id=seen.case.id,
+        allowed=seen.report.allow_call and bool(seen.capacities & STAFF) and seen.case.state in AT_UNIT,
+    )
+
+
+# --- shared ---------------------------------------------------------------------------------------------------------
+
+
+def _raw(answer: Stored) -> Response:
+    return Response(answer.body, answer.status, media_type="application/json")
+
+
+def _is_mine(viewer: Viewer, seen: Seen) -> bool:
+    return viewer.account_id == seen.report.account_id
+
+
+def _report(session: Session, viewer: Viewer, seen: Seen, lang: Lang) -> ReportOut:
+    return Views(session, lang).report(seen, mine=_is_mine(viewer, seen))
+
+
+def _version_tag(seen: Seen, viewer: Viewer, lang: Lang) -> str:
+    """Version first, so that If-Match compares it; then what else the answer depends on."""
+    scope = etag(sorted(seen.capacities), viewer.account_id, seen.case.unit_id, lang).strip('"')
+    return f'"{seen.case.version}-{scope[:8]}"'
+
+
+def _version_of(if_match: str) -> int | None:
+    found = re.match(r'(?:W/)?"(\d{1,9})(?:-[0-9a-f]+)?"$', if_match.strip())
+    return int(found.group(1)) if found else None
+
+
+def _bbox(text: str | None) -> BBox | None:
+    if text is None:
+        return None
+    try:
+        box = BBox(*(float(part) for part in text.split(",")))
+    except (ValueError, TypeError) as error:
+        raise BAD_BBOX.error(pointer="/query/bbox") from error
+    if not box.is_sound:
+        raise BAD_BBOX.error(pointer="/query/bbox")
+    return box

@@ -1,0 +1,481 @@
+"""Reading cases: one at a time with everything about it, or lists by keyset; each through `policy`."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import Boolean, ColumnElement, and_, literal_column, text, tuple_
+from sqlmodel import col, select
+
+from app.cases import policy, rules
+from app.cases.models import Case, CaseEvent, CaseHop, CasePhoto, CaseText, quoted
+from app.cases.rules import AT_UNIT, OPEN, Standing, State, Who
+from app.cases.schemas import (
+    CaseOut,
+    CaseRow,
+    ClockOut,
+    EventOut,
+    HopOut,
+    PhotoOut,
+    RejectOut,
+    ReportOut,
+    StepOut,
+    UnitOut,
+)
+from app.catalog.queries import catalogue
+from app.core import clock
+from app.core.db import Session
+from app.core.errors import NOT_FOUND
+from app.core.http import Lang
+from app.core.paging import cut, decode_cursor
+from app.deadlines.models import SlaClock
+from app.deadlines.queries import clocks_of
+from app.identity.policy import Viewer
+from app.identity.rules import pseudonym
+from app.media.models import Media
+from app.media.queries import far_hint
+from app.orgunits.models import BoundaryVersion
+from app.orgunits.queries import directory
+from app.reports.models import PublicCopy, Report, ReportContent, ReportMedia
+from app.reports.schemas import LocationOut, PublicReportOut
+
+SUMMARY_CHARS = 160
+Queue = Literal["verification", "triage", "worklist", "resolved"]
+QUEUES: dict[Queue, tuple[State, ...]] = {
+    "verification": (State.VERIFYING,),
+    "triage": (State.TRIAGE,),
+    "worklist": AT_UNIT,
+    "resolved": (State.RESOLVED, State.CLOSED),
+}
+
+
+class Seen(NamedTuple):
+    """A case somebody may see, with its report and the capacities in which that person may act."""
+
+    case: Case
+    report: Report
+    capacities: frozenset[Who]
+
+
+class BBox(NamedTuple):
+    """A rectangle in WGS 84 degrees."""
+
+    west: float
+    south: float
+    east: float
+    north: float
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether it is a rectangle on the globe that does not cross the date line."""
+        return -180 <= self.west < self.east <= 180 and -90 <= self.south < self.north <= 90  # noqa: PLR2004
+
+
+def standing(session: Session, case: Case, report: Report | None = None) -> Standing:
+    """What of a case decides on moves."""
+    category = catalogue(session).category(case.category_code)
+    is_private = report is not None and report.visibility != "public"
+    return Standing(
+        state=case.state,
+        is_published=case.published_at is not None,
+        is_hidden=case.hidden_at is not None,
+        may_be_public=category is not None and category.may_be_public and not is_private,
+        resolved_at=case.resolved_at,
+    )
+
+
+def allowed_actions(session: Session, seen: Seen) -> list[str]:
+    """The verbs this person may use on this case now."""
+    return list(rules.allowed_verbs(standing(session, seen.case, seen.report), seen.capacities, clock.now()))
+
+
+def case_for_staff(session: Session, viewer: Viewer, case_id: UUID, *, lock: bool = False) -> Seen:
+    """A case by id for staff in charge; invisible is 404. With `lock` it is held for a move."""
+    return _seen_by_staff(session, viewer, col(Case.id) == case_id, lock=lock)
+
+
+def report_for_reader(session: Session, viewer: Viewer, report_id: UUID, *, lock: bool = False) -> Seen:
+    """A report by id for its author, or for anybody once it is public; invisible is 404."""
+    return _seen_by_reader(session, viewer, col(Report.id) == report_id, lock=lock)
+
+
+def report_by_reference(session: Session, viewer: Viewer, reference: str) -> Seen:
+    """The same by its short reference."""
+    return _seen_by_reader(session, viewer, col(Case.reference) == reference, lock=False)
+
+
+def _seen_by_staff(session: Session, viewer: Viewer, where: ColumnElement[bool], *, lock: bool) -> Seen:
+    case, report = _one(session, where, lock=lock)
+    units = directory(session)
+    if not policy.may_read_case(viewer, case, units):
+        raise NOT_FOUND.error()
+    return Seen(case, report, policy.capacities(viewer, case, report, units))
+
+
+def _seen_by_reader(session: Session, viewer: Viewer, where: ColumnElement[bool], *, lock: bool) -> Seen:
+    case, report = _one(session, where, lock=lock)
+    if not policy.may_read_report(viewer, case, report):
+        raise NOT_FOUND.error()
+    return Seen(case, report, policy.capacities(viewer, case, report, directory(session)))
+
+
+def _one(session: Session, where: ColumnElement[bool], *, lock: bool) -> tuple[Case, Report]:
+    statement = select(Case, Report).join(Report, col(Report.id) == Case.report_id).where(where)
+    if lock:
+        # The case row alone decides on moves: reports do not change once received.
+        statement = statement.with_for_update(of=Case)
+    row = session.exec(statement).one_or_none()
+    if row is None:
+        raise NOT_FOUND.error()
+    return row
+
+
+# --- lists ---------------------------------------------------------------------------------------------------------
+
+# Constants as literals: a parameter would hide the partial indexes from a generic plan.
+_CALM: ColumnElement[bool] = literal_column("(case_file.urgency <> 'urgent')", Boolean)
+_IN_QUEUE = {queue: text(f"case_file.state IN ({quoted(states)})") for queue, states in QUEUES.items()}
+
+
+def queue_page(
+    session: Session,
+    viewer: Viewer,
+    queue: Queue,
+    *,
+    unit_ids: Iterable[UUID] | None = None,
+    category: str | None = None,
+    cursor: str | None = None,
+    limit: int = 50,
+) -> tuple[list[tuple[Case, str]], str | None]:
+    """Cases of one queue this person may see, with the reported text: urgent first, then by who must act soonest."""
+    statement = (
+        select(Case, ReportContent.description)
+        .join(ReportContent, col(ReportContent.report_id) == Case.report_id)
+        .where(_IN_QUEUE[queue], policy.visible_to(viewer, directory(session)))
+        .order_by(_CALM, col(Case.act_by), col(Case.id))
+        .limit(limit + 1)
+    )
+    if unit_ids is not None:
+        statement = statement.where(col(Case.unit_id).in_(list(unit_ids)))
+    if category is not None:
+        statement = statement.where(Case.category_code == category)
+    if cursor is not None:
+        calm, act_by, case_id = decode_cursor(cursor, bool, datetime, UUID)
+        statement = statement.where(tuple_(_CALM, col(Case.act_by), col(Case.id)) > tuple_(calm, act_by, case_id))
+    rows = list(session.exec(statement).all())
+    return cut(rows, limit, lambda row: (row[0].urgency != "urgent", row[0].act_by, row[0].id))
+
+
+def my_reports(
+    session: Session, account_id: UUID, *, cursor: str | None = None, limit: int = 50
+) -> tuple[list[Seen], str | None]:
+    """A citizen's own reports, newest first."""
+    statement = (
+        select(Case, Report)
+        .join(Report, col(Report.id) == Case.report_id)
+        .where(Report.account_id == account_id)
+        .order_by(col(Report.received_at).desc(), col(Report.id).desc())
+        .limit(limit + 1)
+    )
+    if cursor is not None:
+        received_at, report_id = decode_cursor(cursor, datetime, UUID)
+        statement = statement.where(tuple_(col(Report.received_at), col(Report.id)) < tuple_(received_at, report_id))
+    rows = [Seen(case, report, frozenset({Who.CITIZEN})) for case, report in session.exec(statement)]
+    return cut(rows, limit, lambda row: (row.report.received_at, row.report.id))
+
+
+def public_reports(
+    session: Session,
+    *,
+    bbox: BBox | None = None,
+    category: str | None = None,
+    states: Sequence[State] = (),
+    since: datetime | None = None,
+    cursor: str | None = None,
+    limit: int = 50,
+) -> tuple[list[tuple[Case, PublicCopy]], str | None]:
+    """Published reports, newest publication first. Private and hidden ones do not exist here."""
+    statement = (
+        select(Case, PublicCopy)
+        .join(Report, col(Report.id) == Case.report_id)
+        .join(PublicCopy, col(PublicCopy.report_id) == Case.report_id)
+        .where(policy.public_only())
+        .order_by(col(PublicCopy.published_at).desc(), col(PublicCopy.report_id).desc())
+        .limit(limit + 1)
+    )
+    if bbox is not None:
+        box = "point(public_copy.lon, public_copy.lat) <@ box(point(:west, :south), point(:east, :north))"
+        statement = statement.where(text(box).bindparams(**bbox._asdict()))
+    if category is not None:
+        statement = statement.where(Case.category_code == category)
+    if states:
+        statement = statement.where(col(Case.state).in_(states))
+    if since is not None:
+        statement = statement.where(col(PublicCopy.published_at) >= since)
+    if cursor is not None:
+        published_at, report_id = decode_cursor(cursor, datetime, UUID)
+        statement = statement.where(
+            tuple_(col(PublicCopy.published_at), col(PublicCopy.report_id)) < tuple_(published_at, report_id)
+        )
+    rows = list(session.exec(statement).all())
+    return cut(rows, limit, lambda row: (row[1].published_at, row[1].report_id))
+
+
+# --- everything about one case --------------------------------------------------------------------------------------
+
+
+def clocks_of_cycle(session: Session, case: Case) -> set[str]:
+    """The kinds of clocks that have run in the case's present cycle."""
+    return set(
+        session.exec(select(SlaClock.kind).where(SlaClock.case_id == case.id, SlaClock.cycle == case.cycle)).all()
+    )
+
+
+def history(session: Session, case_id: UUID) -> list[tuple[CaseEvent, str | None]]:
+    """A case's events in order, each with its text where it has one that was not erased."""
+    joined = and_(col(CaseText.case_id) == CaseEvent.case_id, col(CaseText.seq) == CaseEvent.seq)
+    rows = (
+        select(CaseEvent, CaseText.body)
+        .join(CaseText, joined, isouter=True)
+        .where(CaseEvent.case_id == case_id)
+        .order_by(col(CaseEvent.seq))
+    )
+    return list(session.exec(rows).all())
+
+
+class Views:
+    """Turns rows into what goes over the wire, in one language, with names looked up once."""
+
+    def __init__(self, session: Session, lang: Lang) -> None:
+        self.session = session
+        self.lang = lang
+        self.units = directory(session)
+        self.catalogue = catalogue(session)
+
+    def unit(self, unit_id: UUID | None) -> UnitOut | None:
+        """A unit, named."""
+        unit = self.units.by_id(unit_id) if unit_id else None
+        return UnitOut(code=unit.code, name=unit.name_en if self.lang == "en" else unit.name) if unit else None
+
+    def row(self, case: Case, description: str) -> CaseRow:
+        """One line of a staff list."""
+        return CaseRow(**self._common(case, description))
+
+    def case(self, seen: Seen) -> CaseOut:
+        """A case as staff in charge see it."""
+        case, report, session = seen.case, seen.report, self.session
+        content = session.get_one(ReportContent, report.id)
+        return CaseOut(
+            **self._common(case, content.description),
+            citizen=pseudonym(report.account_id, case.id),
+            channel=case.channel,
+            call_allowed=report.allow_call,
+            visibility=report.visibility,
+            published=case.published_at is not None,
+            hidden=case.hidden_at is not None,
+            description=content.description,
+            location=_place(content.lat, content.lon, content.accuracy_m),
+            address=content.address,
+            place_text=content.place_text,
+            candidates=[unit for each in case.candidate_ids if (unit := self.unit(each))],
+            boundary_approximate=self._is_approximate(case),
+            cycle=case.cycle,
+            outcome=case.outcome,
+            rating=case.rating,
+            photos=self._photos(case, report, content),
+            clocks=[ClockOut.model_validate(clock_, from_attributes=True) for clock_ in clocks_of(session, case.id)],
+            hops=[self._hop(hop) for hop in _hops(session, case.id)],
+            events=[self._event(event, body) for event, body in history(session, case.id)],
+            allowed_actions=allowed_actions(session, seen),
+        )
+
+    def report(self, seen: Seen, *, mine: bool) -> ReportOut:
+        """A report as its author sees it, or as the public does."""
+        case, report, session = seen.case, seen.report, self.session
+        content = session.get_one(ReportContent, report.id) if mine else None
+        shown = content or session.get_one(PublicCopy, report.id)
+        return ReportOut(
+            id=report.id if mine else None,
+            reference=case.reference,
+            mine=mine,
+            category=case.category_code,
+            description=shown.description,
+            location=_place(shown.lat, shown.lon, content.accuracy_m if content else None),
+            address=content.address if content else None,
+            place_text=content.place_text if content else None,
+            visibility=report.visibility,
+            published=policy.is_public(case, report),
+            status=case.state,
+            status_text=rules.citizen_word(case.state, self.lang),
+            commune=self.unit(case.commune_id),
+            unit=self.unit(case.unit_id),
+            received_at=case.received_at,
+            due_at=case.due_at if case.state in OPEN else None,
+            resolved_at=case.resolved_at,
+            outcome=case.outcome,
+            rejection=self._rejection(case.reject_code),
+            rating=case.rating if mine else None,
+            media=_report_media(session, report.id, public_only=not mine),
+            after_media=_after_media(session, case.id, public_only=not mine),
+            steps=self._steps(case, mine=mine),
+            allowed_actions=allowed_actions(session, seen) if mine else [],
+            version=case.version,
+        )
+
+    def public(self, case: Case, copy: PublicCopy) -> PublicReportOut:
+        """A published report in a public list."""
+        commune, unit = self.unit(case.commune_id), self.unit(case.unit_id)
+        return PublicReportOut(
+            reference=case.reference,
+            category=case.category_code,
+            description=copy.description,
+            location=_place(copy.lat, copy.lon, None),
+            commune=commune.name if commune else None,
+            unit=unit.name if unit else None,
+            status=case.state,
+            status_text=rules.citizen_word(case.state, self.lang),
+            received_at=case.received_at,
+            published_at=copy.published_at,
+            resolved_at=case.resolved_at,
+            media=_report_media(self.session, case.report_id, public_only=True),
+            after_media=_after_media(self.session, case.id, public_only=True),
+        )
+
+    def _common(self, case: Case, description: str) -> dict[str, Any]:
+        return {
+            "id": case.id,
+            "reference": case.reference,
+            "category": case.category_code,
+            "urgency": case.urgency,
+            "state": case.state,
+            "summary": description[:SUMMARY_CHARS],
+            "unit": self.unit(case.unit_id),
+            "commune": self.unit(case.commune_id),
+            "received_at": case.received_at,
+            "act_by": case.act_by,
+            "due_at": case.due_at,
+            "route_reason": case.route_reason,
+            "version": case.version,
+        }
+
+    def _is_approximate(self, case: Case) -> bool:
+        version = self.session.get(BoundaryVersion, case.boundary_version_id) if case.boundary_version_id else None
+        return version is not None and version.accuracy == "approximate"
+
+    def _rejection(self, code: str | None) -> RejectOut | None:
+        known = self.catalogue.reject(code) if code else None
+        if known is None:
+            return None
+        english = self.lang == "en"
+        return RejectOut(
+            code=known.code,
+            name=known.name_en if english else known.name_vi,
+            turn_to=known.turn_to_en if english else known.turn_to_vi,
+        )
+
+    def _photos(self, case: Case, report: Report, content: ReportContent) -> list[PhotoOut]:
+        reported = select(Media).join(ReportMedia, col(ReportMedia.media_id) == Media.id)
+        after = select(Media).join(CasePhoto, col(CasePhoto.media_id) == Media.id)
+        before = self.session.exec(
+            reported.where(ReportMedia.report_id == report.id).order_by(col(ReportMedia.position))
+        )
+        photos = [
+            PhotoOut(
+                id=media.id,
+                kind="report",
+                state=media.state,
+                hint_distance_m=_far(media, content),
+                taken_at=media.exif_taken_at,
+            )
+            for media in before
+        ]
+        afterwards = self.session.exec(after.where(CasePhoto.case_id == case.id))
+        return photos + [
+            PhotoOut(id=media.id, kind="after", state=media.state, taken_at=media.exif_taken_at) for media in afterwards
+        ]
+
+    def _hop(self, hop: CaseHop) -> HopOut:
+        return HopOut(
+            unit=self.unit(hop.unit_id) or UnitOut(code="?", name="?"),
+            cycle=hop.cycle,
+            received_at=hop.received_at,
+            due_at=hop.due_at,
+            accepted_at=hop.accepted_at,
+            ended_at=hop.ended_at,
+            outcome=hop.outcome,
+        )
+
+    def _event(self, event: CaseEvent, body: str | None) -> EventOut:
+        return EventOut(
+            seq=event.seq,
+            at=event.at,
+            verb=event.verb,
+            from_state=event.from_state,
+            to_state=event.to_state,
+            actor_kind=event.actor_kind,
+            unit=self.unit(event.unit_id),
+            code=event.code,
+            text=body,
+            erased=event.seq > 1 and event.commitment is not None and body is None,
+            hash=event.hash.hex(),
+        )
+
+    def _steps(self, case: Case, *, mine: bool) -> list[StepOut]:
+        """What of the history a citizen may read: changes of state, and what staff wrote for them."""
+        return [
+            StepOut(
+                at=event.at,
+                verb=event.verb,
+                status=event.to_state,
+                status_text=rules.citizen_word(event.to_state, self.lang),
+                unit=self.unit(event.unit_id),
+                text=body if event.verb in (rules.CITIZEN_READS if mine else rules.PUBLIC_READS) else None,
+            )
+            for event, body in history(self.session, case.id)
+            if event.from_state != event.to_state or (mine and event.verb in rules.CITIZEN_READS)
+        ]
+
+
+def _place(lat: float | None, lon: float | None, accuracy_m: float | None) -> LocationOut | None:
+    return None if lat is None or lon is None else LocationOut(lat=lat, lon=lon, accuracy_m=accuracy_m)
+
+
+def _far(media: Media, content: ReportContent) -> int | None:
+    if content.lat is None or content.lon is None:
+        return None
+    metres = far_hint(media, content.lat, content.lon)
+    return None if metres is None else round(metres)
+
+
+def _hops(session: Session, case_id: UUID) -> Sequence[CaseHop]:
+    return session.exec(select(CaseHop).where(CaseHop.case_id == case_id).order_by(col(CaseHop.started_seq))).all()
+
+
+def _report_media(session: Session, report_id: UUID, *, public_only: bool) -> list[UUID]:
+    rows = select(ReportMedia.media_id).where(ReportMedia.report_id == report_id).order_by(col(ReportMedia.position))
+    return list(session.exec(rows.where(col(ReportMedia.is_public)) if public_only else rows))
+
+
+def _after_media(session: Session, case_id: UUID, *, public_only: bool) -> list[UUID]:
+    rows = select(CasePhoto.media_id).where(CasePhoto.case_id == case_id).order_by(col(CasePhoto.seq))
+    return list(session.exec(rows.where(col(CasePhoto.is_public)) if public_only else rows))
+
+
+def may_see_photo(session: Session, viewer: Viewer, media: Media) -> bool:
+    """Whether somebody may see a photo: through the report or the case it belongs to, with that one's visibility."""
+    statement = select(Case, Report, ReportMedia.is_public).join(Report, col(Report.id) == Case.report_id)
+    through_report = statement.join(ReportMedia, col(ReportMedia.report_id) == Report.id)
+    row = session.exec(through_report.where(ReportMedia.media_id == media.id)).one_or_none()
+    if row is None:
+        after = select(Case, Report, CasePhoto.is_public).join(Report, col(Report.id) == Case.report_id)
+        through_case = after.join(CasePhoto, col(CasePhoto.case_id) == Case.id)
+        row = session.exec(through_case.where(CasePhoto.media_id == media.id)).one_or_none()
+        if row is not None and viewer.account_id == row[1].account_id:
+            return True
+    if row is None:
+        return False
+    case, report, shown = row
+    if shown and policy.is_public(case, report):
+        return True
+    return policy.may_read_case(viewer, case, directory(session))

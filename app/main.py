@@ -1,0 +1,137 @@
+"""The HTTP application: every slice's router, health, metrics."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import redis
+from fastapi import APIRouter, FastAPI, Response
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Gauge, generate_latest, multiprocess
+from pydantic import BaseModel
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.cases import api as cases_api
+from app.cases.queries import may_see_photo
+from app.catalog import api as catalog_api
+from app.core import db, http
+from app.core.config import settings
+from app.core.db import transaction
+from app.core.errors import CATALOGUE, NOT_FOUND, Retry
+from app.core.logs import configure_logs
+from app.identity import api as identity_api
+from app.kpi import api as kpi_api
+from app.media import api as media_api
+from app.notifications import actions as notifications
+from app.notifications import api as notifications_api
+from app.orgunits import api as orgunits_api
+from app.routing import api as routing_api
+
+OWED = {
+    "routing": "SELECT count(*) FROM case_file WHERE state = 'routing'",
+    "media": "SELECT count(*) FROM media WHERE state = 'stored' AND delete_requested_at IS NULL",
+    "notifications": "SELECT count(*) FROM message WHERE state = 'owed'",
+}
+
+
+@asynccontextmanager
+async def _life(_app: FastAPI) -> AsyncIterator[None]:
+    configure_logs()
+    yield
+    db.dispose()
+
+
+def create_app() -> FastAPI:
+    """The application with all routes."""
+    application = FastAPI(
+        title="phananh",
+        version="0.1.0",
+        summary="Tiếp nhận và xử lý phản ánh của người dân tỉnh Thái Nguyên",
+        lifespan=_life,
+    )
+    http.install(application)
+    application.state.send_code = notifications.owe_sign_in_code
+    for router in (
+        identity_api.router,
+        catalog_api.router,
+        orgunits_api.router,
+        media_api.router(may_see_photo),
+        cases_api.router,
+        routing_api.router,
+        kpi_api.router,
+        notifications_api.router,
+    ):
+        application.include_router(router)
+    application.include_router(_operations())
+    return application
+
+
+def _operations() -> APIRouter:
+    """What operators and their tools ask: alive, ready, metrics, what an error code means."""
+    router = APIRouter(tags=["operations"])
+
+    @router.get("/healthz", operation_id="healthz", summary="Alive")
+    def healthz() -> dict[str, str]:
+        """The process answers."""
+        return {"status": "ok"}
+
+    @router.get("/readyz", operation_id="readyz", summary="Ready", responses={503: {"description": "Not ready."}})
+    def readyz(response: Response) -> dict[str, str]:
+        """Whether reports are accepted: the database answers. A missing broker only delays routing: told, not fatal."""
+        state = {"database": _database(), "broker": _broker()}
+        if state["database"] != "ok":
+            response.status_code = 503
+        return state
+
+    @router.get("/metrics", operation_id="metrics", summary="Prometheus", response_class=Response)
+    def metrics() -> Response:
+        """Requests, their times, and how much work is owed."""
+        registry = CollectorRegistry()
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        owed = Gauge("owed_rows", "Rows that wait for a worker.", ["kind"], registry=registry)
+        with transaction() as session:
+            for kind, query in OWED.items():
+                owed.labels(kind).set(session.execute(text(query)).scalar_one())
+        own = b"" if "PROMETHEUS_MULTIPROC_DIR" in os.environ else generate_latest(REGISTRY)
+        return Response(own + generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    @router.get("/problems/{code}", operation_id="get_problem", summary="Ý nghĩa mã lỗi")
+    def get_problem(code: str) -> ProblemOut:
+        """What an error code means, in Vietnamese and English, and whether sending again can help."""
+        known = CATALOGUE.get(code)
+        if known is None:
+            raise NOT_FOUND.error()
+        return ProblemOut.model_validate(known, from_attributes=True)
+
+    return router
+
+
+class ProblemOut(BaseModel):
+    """One entry of the error catalogue: (title, detail) by language."""
+
+    code: str
+    status: int
+    vi: list[str]
+    en: list[str]
+    retry: Retry
+
+
+def _database() -> str:
+    try:
+        with transaction() as session:
+            session.execute(text("SELECT 1 FROM config_version LIMIT 1"))
+    except SQLAlchemyError:
+        return "unavailable"
+    return "ok"
+
+
+def _broker() -> str:
+    try:
+        redis.Redis.from_url(settings().redis_url, socket_timeout=0.5, socket_connect_timeout=0.5).ping()
+    except redis.RedisError:
+        return "unavailable"
+    return "ok"
+
+
+app = create_app()

@@ -1,0 +1,202 @@
+"""Routing what is owed: claim, decide and move in one transaction, so that a crash leaves the case owed."""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import NAMESPACE_OID, UUID, uuid5
+
+import structlog
+from sqlalchemy import text, update
+from sqlmodel import col, select
+
+from app.cases.actions import SYSTEM, advance, make_public
+from app.cases.models import Case
+from app.catalog.queries import catalogue
+from app.core import clock, db
+from app.core.db import Session, transaction
+from app.core.packfile import Finding, PackError, Source, read_with_source
+from app.core.versioned import bump
+from app.identity.actions import audit
+from app.orgunits.queries import Directory, directory
+from app.reports.models import Report, ReportContent
+from app.routing.models import RoutingRule
+from app.routing.queries import MAX_ATTEMPTS, TOPIC, decision_for
+from app.routing.schemas import RuleEntry, RulesFile
+
+FILE = "routing.yaml"
+
+BATCH = 25
+log = structlog.get_logger("routing")
+# A literal, so that the partial index serves it.
+_OWED = text("case_file.state = 'routing'")
+
+
+def assign_owed(batch: int = BATCH) -> int:
+    """Route the oldest owed cases, at most `batch`; returns how many were taken.
+
+    One transaction for all of them. When it fails, each is tried alone, so that one poison row holds up nobody; after
+    five failures a case goes to triage, where a person sees it.
+    """
+    try:
+        with transaction() as session:
+            claimed = _claim(session, batch)
+            for case, report, content in claimed:
+                assign(session, case, report, content)
+    except Exception:
+        log.exception("routing_batch_failed")
+        return _one_by_one(batch)
+    return len(claimed)
+
+
+def _one_by_one(batch: int) -> int:
+    with transaction() as session:
+        owed = session.exec(
+            select(Case.id).where(_OWED).order_by(col(Case.routing_attempts), col(Case.received_at)).limit(batch)
+        ).all()
+    for case_id in owed:
+        try:
+            with transaction() as session:
+                for case, report, content in _claim(session, 1, case_id):
+                    assign(session, case, report, content)
+        except Exception:
+            log.exception("routing_failed", case_id=str(case_id))
+            _note_failure(case_id)
+    return len(owed)
+
+
+def _note_failure(case_id: UUID) -> None:
+    """Count the attempt; the last one hands the case to a person."""
+    with transaction() as session:
+        attempts = session.exec(
+            update(Case)
+            .where(col(Case.id) == case_id, _OWED)
+            .values(routing_attempts=Case.routing_attempts + 1)
+            .returning(col(Case.routing_attempts))
+        ).scalar_one_or_none()
+        if attempts is None or attempts < MAX_ATTEMPTS:
+            return
+        for case, report, _ in _claim(session, 1, case_id):
+            case.route_reason = "failed"
+            advance(session, case, report.account_id, "undecided", SYSTEM, code="failed")
+
+
+def _claim(session: Session, limit: int, case_id: UUID | None = None) -> list[tuple[Case, Report, ReportContent]]:
+    statement = (
+        select(Case, Report, ReportContent)
+        .join(Report, col(Report.id) == Case.report_id)
+        .join(ReportContent, col(ReportContent.report_id) == Report.id)
+        .where(_OWED)
+        .order_by(col(Case.received_at))
+        .limit(limit)
+        .with_for_update(of=Case, skip_locked=True)
+    )
+    if case_id is not None:
+        statement = statement.where(Case.id == case_id)
+    return list(session.exec(statement).all())
+
+
+def assign(session: Session, case: Case, report: Report, content: ReportContent) -> None:
+    """Give a claimed case to its unit, or to triage with the reason; publish it where its category says so."""
+    category = catalogue(session).category(case.category_code)
+    if category is None:
+        raise LookupError(case.category_code)
+    point = None
+    if content.lat is not None and content.lon is not None:
+        point = (content.lat, content.lon, content.accuracy_m or 0.0)
+    decision, placement = decision_for(session, category, point, content.stated_unit_id, case.received_at)
+    case.commune_id = decision.commune_id
+    case.candidate_ids = list(decision.candidates)
+    case.boundary_version_id = placement.boundary_version_id if placement else None
+    case.route_reason = decision.reason
+    verb = "assign" if decision.unit_id else "undecided"
+    advance(session, case, report.account_id, verb, SYSTEM, unit_id=decision.unit_id, code=decision.reason)
+    if category.publication == "auto" and report.visibility == "public" and case.published_at is None:
+        advance(session, case, report.account_id, "publish", SYSTEM)
+        make_public(session, case, report.id)
+    db.owe(session, "notifications")
+    log.info("routed", request_id=report.request_id, reference=case.reference, verb=verb, reason=decision.reason)
+
+
+# --- the province pack ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The codes a pack's rules may name."""
+
+    categories: Collection[str]
+    groups: Collection[str]
+    units: Collection[str]
+
+
+def check_rules(pack_dir: Path, known: Known) -> list[Finding]:
+    """Everything that is wrong in the pack's routing rules."""
+    try:
+        file, source = read_with_source(pack_dir / FILE, RulesFile)
+    except PackError as error:
+        return error.findings
+    return list(_unknown(file, source, known))
+
+
+def _unknown(file: RulesFile, source: Source, known: Known) -> Iterator[Finding]:
+    for place, entry in enumerate(file.rules):
+        named: list[tuple[str, Sequence[str | None], Collection[str]]] = [
+            ("category", [entry.category], known.categories),
+            ("group", [entry.group], known.groups),
+            ("unit", [entry.unit], known.units),
+            ("communes", entry.communes or [], known.units),
+        ]
+        for key, codes, pool in named:
+            for code in codes:
+                if code is not None and code not in pool:
+                    yield source.finding(f"{code} is not known", "rules", place, key)
+
+
+def load_rules(session: Session, pack_dir: Path) -> int:
+    """Enter the pack's rules that are not there yet; returns how many. Rules are ended by a date, never removed."""
+    units = directory(session)
+    known = catalogue(session)
+    codes = Known(
+        {category.code for category in known.categories},
+        {group.code for group in known.groups},
+        {unit.code for unit in units.units},
+    )
+    if findings := check_rules(pack_dir, codes):
+        raise PackError(findings)
+    file, source = read_with_source(pack_dir / FILE, RulesFile)
+    entered = 0
+    for place, entry in enumerate(file.rules):
+        areas: Sequence[str | None] = entry.communes or [None]
+        for commune in areas:
+            row = _rule_row(entry, commune, units)
+            if row is None:
+                raise PackError([source.finding("the unit or a commune is not in force on valid_from", "rules", place)])
+            if session.get(RoutingRule, row.id) is None:
+                session.add(row)
+                entered += 1
+    if entered:
+        session.flush()
+        audit(session, None, TOPIC, FILE, None, {"entered": entered})
+        bump(session, TOPIC)
+    return entered
+
+
+def _rule_row(entry: RuleEntry, commune: str | None, units: Directory) -> RoutingRule | None:
+    """The row of one entry and commune, always with the same id; None where a code is not in force on its first day."""
+    unit = units.by_code(entry.unit, entry.valid_from)
+    area = units.by_code(commune, entry.valid_from) if commune else None
+    if unit is None or (commune and area is None):
+        return None
+    key = (entry.category, entry.group, commune, entry.unit, entry.valid_from, entry.valid_to, entry.priority)
+    return RoutingRule(
+        id=uuid5(NAMESPACE_OID, f"routing_rule:{key}"),
+        category_code=entry.category,
+        group_code=entry.group,
+        commune_id=area.id if area else None,
+        unit_id=unit.id,
+        priority=entry.priority,
+        valid_from=entry.valid_from,
+        valid_to=entry.valid_to,
+        note=entry.note,
+        created_at=clock.now(),
+    )

@@ -1,0 +1,63 @@
+"""Facts for a decision, from memory: rules, categories, the place in the boundary of its day."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlmodel import col, select
+
+from app.catalog.rules import Category
+from app.core import clock
+from app.core.db import Session
+from app.core.versioned import Versioned
+from app.orgunits.queries import Placement, directory, locate
+from app.routing.models import RoutingRule
+from app.routing.rules import Decision, Place, RuleRow, Subject, decide
+
+TOPIC = "routing"
+MAX_ATTEMPTS = 5
+
+
+def _load_rules(session: Session) -> tuple[RuleRow, ...]:
+    return tuple(
+        RuleRow(
+            id=row.id,
+            unit_id=row.unit_id,
+            priority=row.priority,
+            valid_from=row.valid_from,
+            valid_to=row.valid_to,
+            category=row.category_code,
+            group=row.group_code,
+            commune_id=row.commune_id,
+        )
+        for row in session.exec(select(RoutingRule).order_by(col(RoutingRule.id)))
+    )
+
+
+_rules: Versioned[tuple[RuleRow, ...]] = Versioned(TOPIC, _load_rules)
+
+
+def decision_for(
+    session: Session,
+    category: Category,
+    point: tuple[float, float, float] | None,
+    stated_id: UUID | None,
+    received_at: datetime,
+) -> tuple[Decision, Placement | None]:
+    """Where a report goes, by the rules and boundaries in force when it was received.
+
+    `point` is latitude, longitude (WGS 84 degrees) and accuracy in metres.
+    """
+    placement = locate(session, *point, received_at) if point else None
+    place = Place("none", stated_id=stated_id)
+    if placement is not None:
+        place = Place(
+            outcome=placement.outcome,
+            commune_id=placement.commune_id,
+            candidates=tuple(placement.candidate_ids),
+            approximate=placement.approximate,
+            stated_id=stated_id,
+        )
+    day = clock.local_day(received_at)
+    unit = directory(session).by_code(category.default_unit_code, day) if category.default_unit_code else None
+    subject = Subject(category.code, category.group_code, category.level, unit.id if unit else None)
+    return decide(subject, place, _rules.get(session), day), placement

@@ -1,0 +1,48 @@
+"""Small tasks of the scheduler."""
+
+from datetime import timedelta
+
+from app.media.actions import sweep_deletions
+from sqlalchemy import text
+
+from app.cases.actions import close_confirmed_by_silence
+from app.core import clock
+from app.core.db import transaction
+from app.deadlines.actions import record_breaches as record
+from app.identity.actions import forget_expired
+from workers.celery_app import celery
+
+KEYS_KEPT = timedelta(days=30)
+BATCH = 500
+
+
+@celery.task(name="housekeeping.record_breaches")  # type: ignore[untyped-decorator]
+def record_breaches() -> None:
+    """Write the breach of every clock that ran out since the last beat: what nobody touches is overdue too."""
+    while True:
+        with transaction() as session:
+            if record(session, clock.now(), BATCH) < BATCH:
+                return
+
+
+@celery.task(name="housekeeping.close_by_silence")  # type: ignore[untyped-decorator]
+def close_by_silence() -> None:
+    """Close what was resolved and not disputed."""
+    while True:
+        with transaction() as session:
+            if not close_confirmed_by_silence(session):
+                return
+
+
+@celery.task(name="housekeeping.forget")  # type: ignore[untyped-decorator]
+def forget() -> None:
+    """Drop expired sign-in codes, sessions and stored answers."""
+    with transaction() as session:
+        forget_expired(session)
+        session.execute(text("DELETE FROM idempotency_key WHERE created_at < :at"), {"at": clock.now() - KEYS_KEPT})
+
+
+@celery.task(name="housekeeping.sweep_media")  # type: ignore[untyped-decorator]
+def sweep_media() -> None:
+    """Delete photos whose deletion is owed."""
+    sweep_deletions()

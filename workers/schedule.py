@@ -1,0 +1,10 @@
+"""What happens by the clock. Each task drains what its predicate names, so a missed beat is made up by the next."""
+
+from workers.celery_app import celery
+
+celery.conf.beat_schedule = {
+    "record-breaches": {"task": "housekeeping.record_breaches", "schedule": 60.0},
+    "close-by-silence": {"task": "housekeeping.close_by_silence", "schedule": 900.0},
+    "forget": {"task": "housekeeping.forget", "schedule": 3600.0},
+    "sweep-media": {"task": "housekeeping.sweep_media", "schedule": 300.0},
+}
