@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -103,9 +104,7 @@ def owe_to_address(  # noqa: PLR0917 - the order in which one says it
     )
 
 
-def owe_sign_in_code(
-    session: Session, *, phone: str, code: str, locale: str, dedupe_key: str, expires_at: datetime
-) -> None:
+def send_code(session: Session, *, phone: str, code: str, locale: str, dedupe_key: str, expires_at: datetime) -> None:
     """Owe a phone its sign-in code: what `app.main` hands to identity as `app.state.send_code`."""
     owe_to_address(session, "sign_in_code", "sms", phone, code, dedupe_key, locale=locale, expires_at=expires_at)
 
@@ -134,15 +133,17 @@ class _Leased:
     locale: str
 
 
-def send_owed(limit: int = 200, notifier: Notifier | None = None) -> int:
-    """Try up to `limit` owed messages; returns how many were tried.
+def send_owed(limit: int = 1000, notifier: Notifier | None = None) -> int:
+    """Try up to `limit` owed messages, or as many as fit in `rules.SHIFT`; returns how many were tried.
 
     Lease and count are committed before the sending, which stands outside any transaction; the end is written only
     while the lease is still ours. A worker killed on the way leaves a row that is owed again when its lease ends, so
     a message is sent at least once. A row that raises pays with one of its own tries and holds up no other.
     """
     provider, tried = notifier or console(), 0
-    while tried < limit:
+    # Elapsed time of this process, not the product's clock: what is bounded is the task.
+    shift_ends = time.monotonic() + rules.SHIFT.total_seconds()
+    while tried < limit and time.monotonic() < shift_ends:
         leased = _lease(min(rules.BATCH, limit - tried))
         for one in leased:
             _finish(one, _try(one, provider))

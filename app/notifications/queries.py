@@ -1,21 +1,14 @@
-"""What is owed and what failed."""
+"""What failed."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import exists, tuple_
+from sqlalchemy import tuple_
 from sqlmodel import col, select
 
-from app.core import clock
 from app.core.db import Session
 from app.notifications.models import Message
-
-
-def is_owed(session: Session) -> bool:
-    """Whether a message may be taken now: what the relay asks in its sweep."""
-    due = exists().where(col(Message.state) == "owed", col(Message.next_attempt_at) <= clock.now())
-    return session.exec(select(due)).one()
 
 
 def failed(session: Session, *, after: tuple[datetime, UUID] | None, limit: int) -> Sequence[Message]:

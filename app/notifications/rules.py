@@ -194,10 +194,12 @@ class Notifier(Protocol):
 # What becomes of a row ---------------------------------------------------------------------------------------------
 
 MAX_ATTEMPTS = 8
-SEND_TIMEOUT = timedelta(seconds=10)
-# A lease outlives a whole batch in which every single send takes its time.
+SEND_TIMEOUT = timedelta(seconds=5)
+# A lease outlives a whole batch in which every single send takes all its time.
 BATCH = 10
 LEASE = SEND_TIMEOUT * (BATCH + 2)
+# No batch is begun later than this, so that the last one ends before the task's own limit (two minutes).
+SHIFT = timedelta(seconds=40)
 _FIRST_PAUSE = timedelta(seconds=5)
 _LONGEST_PAUSE = timedelta(hours=1)
 
