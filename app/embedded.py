@@ -34,7 +34,17 @@ from psycopg import sql
 from app import launch
 from app.launch import die_with_parent
 
-__all__ = ["Database", "EmbeddedError", "Postgres", "Valkey", "die_with_parent", "start_postgres", "start_valkey"]
+__all__ = [
+    "Database",
+    "EmbeddedError",
+    "Postgres",
+    "Valkey",
+    "die_with_parent",
+    "free_port",
+    "sentence",
+    "start_postgres",
+    "start_valkey",
+]
 
 HOST = "127.0.0.1"
 DATABASE = "phananh"
@@ -522,7 +532,8 @@ def _answers(port: int, password: str) -> bool:
 # --- shared
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Find a port nobody listens on now; somebody may take it before the caller does."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
@@ -548,7 +559,7 @@ def _on_a_port(
             raise EmbeddedError(f"Port {port} on {HOST} is taken: stop what uses it, or choose another port.")
         return start(port), port
     for attempts_left in (4, 3, 2, 1, 0):
-        chosen = _free_port()
+        chosen = free_port()
         try:
             return start(chosen), chosen
         except EmbeddedError:

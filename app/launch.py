@@ -113,7 +113,8 @@ def ordinary_account() -> tuple[int, int] | None:
     return next((ids for ids in others if ids[0] != nobody), others[0] if others else None)
 
 
-def _enter_namespace(uid: int, gid: int) -> None:
+def enter_namespace(uid: int, gid: int) -> None:
+    """Go where the caller's ids appear as these (of a process with one thread only)."""
     outside = os.geteuid(), os.getegid()
     if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWUSER):
         raise OSError(ctypes.get_errno(), "user namespaces are not permitted")
@@ -122,7 +123,8 @@ def _enter_namespace(uid: int, gid: int) -> None:
     Path("/proc/self/gid_map").write_text(f"{gid} {outside[1]} 1")
 
 
-def _become_account(uid: int, gid: int) -> None:
+def become_account(uid: int, gid: int) -> None:
+    """Give up root for another account, for good."""
     os.setgroups([])
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
@@ -134,7 +136,7 @@ def _first_stage(arguments: list[str]) -> None:
     program = arguments[split + 1 :]
     try:
         if rights:
-            change = {"stand_in": _enter_namespace, "account": _become_account}[rights[0]]
+            change = {"stand_in": enter_namespace, "account": become_account}[rights[0]]
             change(int(rights[1]), int(rights[2]))
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         die_with_parent(signal.Signals(int(death_signal)), parent=int(parent))
