@@ -1,6 +1,5 @@
 """Operator commands: `phananh …`, or `python -m app.cli …`."""
 
-import os
 import sys
 from collections.abc import Iterator
 from datetime import date
@@ -8,47 +7,30 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import uvicorn
 from alembic import command
 from alembic.config import Config
 
+from app import processes
 from app.catalog import actions as catalog
+from app.catalog.schemas import CategoriesFile, GroupsFile
 from app.core.config import ROOT, settings
 from app.core.db import Session, transaction
-from app.catalog.schemas import CategoriesFile, GroupsFile
 from app.core.packfile import Finding, PackError, read_yaml
 from app.deadlines import actions as deadlines
 from app.identity.actions import audit
 from app.orgunits import actions as orgunits
+from app.orgunits.schemas import read_units
 from app.routing import actions as routing
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, help="phananh: phản ánh của người dân.")
 pack = typer.Typer(no_args_is_help=True, help="The province pack: units, categories, policies, calendar.")
 boundaries = typer.Typer(no_args_is_help=True, help="Commune boundaries, version by version.")
+demo = typer.Typer(no_args_is_help=True, help="Demo data for a laptop.")
 cli.add_typer(pack, name="pack")
+cli.add_typer(demo, name="demo")
 cli.add_typer(boundaries, name="boundaries")
 
 PackDir = Annotated[Path | None, typer.Argument(help="A province pack; the configured one by default.")]
-
-SCHEDULER_ARGUMENTS = ("-m", "celery", "-A", "workers.schedule", "beat")
-# Which modules a worker imports and which queues it drains: the photo worker never loads the geometry.
-WORKERS = {
-    "routing": (
-        ("workers.routing", "workers.notifications", "workers.housekeeping"),
-        "routing,notifications,housekeeping",
-    ),
-    "media": (("workers.media",), "media"),
-}
-
-
-def worker_arguments(kind: str, concurrency: int) -> list[str]:
-    """The arguments to Python of one worker process."""
-    modules, queues = WORKERS[kind]
-    quick = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-    return [
-        *("-m", "celery", "-A", "workers.celery_app", "worker", "-n", f"{kind}@%h", "-Q", queues),
-        *("--include", ",".join(modules), "-c", str(concurrency), "-l", "WARNING", *quick),
-    ]
 
 
 def alembic_config() -> Config:
@@ -56,11 +38,6 @@ def alembic_config() -> Config:
     config = Config(toml_file=ROOT / "pyproject.toml")
     config.set_main_option("script_location", str(ROOT / "migrations"))
     return config
-
-
-def _become(*arguments: str) -> None:
-    """Turn this process into another Python program, so that signals reach it."""
-    os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606 - our own arguments
 
 
 def load_pack(session: Session, where: Path) -> Iterator[str]:
@@ -76,7 +53,8 @@ def load_pack(session: Session, where: Path) -> Iterator[str]:
 def check_pack(where: Path) -> list[Finding]:
     """Every mistake in every section of a pack."""
     try:
-        units = orgunits.codes_of(orgunits.read_units(where))
+        pack = read_units(where)
+        units = {unit.code for unit in (*pack.communes.communes, *pack.agencies.agencies)}
         codes = {category.code for category in read_yaml(where / "categories.yaml", CategoriesFile).categories}
         groups = {group.code for group in read_yaml(where / "groups.yaml", GroupsFile).groups}
     except PackError as error:
@@ -89,11 +67,12 @@ def check_pack(where: Path) -> list[Finding]:
 
 
 @cli.command()
-def run(port: Annotated[int, typer.Option(help="Port of the HTTP server on 127.0.0.1.")] = 8000) -> None:
+def run(
+    port: Annotated[int, typer.Option(help="Port of the HTTP server on 127.0.0.1.")] = 8000,
+    demo: Annotated[bool, typer.Option(help="Live through half a year of demo reports on the first start.")] = True,
+) -> None:
     """Start everything on this machine: database, broker, API, relay, workers, scheduler, demo data."""
-    from app import processes  # noqa: PLC0415 - only this command needs the embedded servers
-
-    sys.exit(processes.run(port=port))
+    sys.exit(processes.run(port=port, demo=demo))
 
 
 @cli.command()
@@ -104,27 +83,36 @@ def migrate() -> None:
 
 
 @cli.command()
-def api(host: str = "0.0.0.0", port: int = 8000, processes: int = 2) -> None:  # noqa: S104 - in a container
-    """Serve HTTP."""
-    uvicorn.run("app.main:app", host=host, port=port, workers=processes, log_config=None, access_log=False)
+def api(host: str = "127.0.0.1", port: Annotated[int, typer.Option(envvar="PORT")] = 8000) -> None:
+    """Serve HTTP in one process."""
+    processes.become(processes.api_argv("--host", host, "--port", str(port)))
 
 
 @cli.command()
 def relay() -> None:
     """Ring Celery for what is owed."""
-    _become("-m", "workers.relay")
+    processes.become(processes.relay_argv())
 
 
 @cli.command()
-def worker(kind: Annotated[str, typer.Argument(help="routing or media")] = "routing", concurrency: int = 2) -> None:
-    """Drain what is owed: `routing` also sends notifications and keeps house, `media` makes photos."""
-    _become(*worker_arguments(kind, concurrency))
+def worker(
+    kind: Annotated[str, typer.Argument(help=" or ".join(processes.WORKERS))] = "routing",
+    children: Annotated[int, typer.Option(help="How many tasks at a time.", min=1)] = 2,
+) -> None:
+    """Drain what is owed: `routing` also sends messages and keeps house, `media` makes photos."""
+    processes.become(processes.worker_argv(kind, children))
 
 
 @cli.command()
 def scheduler() -> None:
     """Ring for what happens by the clock."""
-    _become(*SCHEDULER_ARGUMENTS, "--schedule", str(settings().var_dir / "schedule"))
+    processes.become(processes.scheduler_argv(settings().var_dir))
+
+
+@demo.command("accounts")
+def demo_accounts() -> None:
+    """Make the demo accounts (a laptop's, never production's) and write them to var/demo.json."""
+    processes.become([sys.executable, "-m", "tools.demo", "accounts"])
 
 
 @pack.command("check")
@@ -153,6 +141,10 @@ def pack_load(pack_dir: PackDir = None) -> None:
         raise typer.Exit(1) from error
 
 
+def _audited(summary: orgunits.ImportSummary) -> dict[str, object]:
+    return {"source": summary.source, "sha256": summary.sha256, "effective_from": str(summary.effective_from)}
+
+
 @boundaries.command("import")
 def boundaries_import(
     path: Annotated[Path, typer.Argument(help="A GeoJSON file, or a folder of them.")],
@@ -167,7 +159,7 @@ def boundaries_import(
             summary = orgunits.import_boundaries(
                 session, path, effective_from=date.fromisoformat(effective), source=source, licence=licence, note=note
             )
-            audit(session, None, "boundaries", str(summary.version_id), None, summary.audited())
+            audit(session, None, "boundaries", str(summary.version_id), None, _audited(summary))
             typer.echo(str(summary))
     except (orgunits.DeliveryError, ValueError) as error:
         typer.echo(str(error), err=True)

@@ -158,7 +158,7 @@ def _check_place(session: Session, body: ReportIn, at: datetime) -> UUID | None:
     return unit.id
 
 
-def _intake_row(
+def _intake_row(  # noqa: PLR0917 - everything one statement needs
     session: Session, account_id: UUID, body: ReportIn, category: Category, received_at: datetime, lang: Lang
 ) -> dict[str, Any]:
     """All values of the intake statement, with event 1 hashed."""
@@ -382,7 +382,7 @@ def _stand(case: Case, state: State, at: datetime) -> None:
         case.act_by = at
 
 
-def _chain(
+def _chain(  # noqa: PLR0917 - everything one event holds
     session: Session, case: Case, rule: rules.Rule, actor: Actor, at: datetime, code: str | None, note: str | None
 ) -> None:
     """Append the event, hashed onto the chain's head."""
