@@ -104,7 +104,9 @@ def owe_to_address(  # noqa: PLR0917 - the order in which one says it
     )
 
 
-def send_code(session: Session, *, phone: str, code: str, locale: str, dedupe_key: str, expires_at: datetime) -> None:
+def owe_sign_in_code(
+    session: Session, *, phone: str, code: str, locale: str, dedupe_key: str, expires_at: datetime
+) -> None:
     """Owe a phone its sign-in code: what `app.main` hands to identity as `app.state.send_code`."""
     owe_to_address(session, "sign_in_code", "sms", phone, code, dedupe_key, locale=locale, expires_at=expires_at)
 

@@ -22,7 +22,7 @@ ADMIN = (Grant(Role.ADMINISTRATOR),)
 
 
 def unit(session: Session) -> UUID:
-    """A unit that people can belong to."""
+    """A unit that people can belong to; it stood long ago, so that it is in nobody's way."""
     row = Unit(
         id=uuid4(),
         code=f"test-{uuid4()}",
@@ -32,7 +32,8 @@ def unit(session: Session) -> UUID:
         folded="tinh thu",
         kind="province",
         level="province",
-        valid_from=date(2025, 7, 1),
+        valid_from=date(1900, 1, 1),
+        valid_to=date(1901, 1, 1),
     )
     session.add(row)
     session.commit()
