@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid5
 
+import numpy as np
 import shapely
 from shapely.errors import ShapelyError
 from shapely.geometry import shape
@@ -66,6 +67,10 @@ class LoadSummary:
     def updated(self) -> int:
         """How many units changed."""
         return len(self.changes) - self.added
+
+    def __str__(self) -> str:
+        kept = f"; kept though not in the pack: {', '.join(self.absent)}" if self.absent else ""
+        return f"{self.added} added, {self.updated} updated, {self.unchanged} unchanged{kept}"
 
 
 def unit_id(code: str, valid_from: date) -> UUID:
@@ -195,6 +200,12 @@ class ImportSummary:
     replaces: UUID | None = None
     moved_share: float | None = None
     skipped: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        done = "stored" if self.created else "already there"
+        moved = f", {self.moved_share:.1%} of the area changes its commune" if self.moved_share is not None else ""
+        extent = f"{self.communes} communes, {self.area_km2:,.0f} km²"
+        return f"{self.accuracy} from {self.effective_from}, {extent}: {done} as {self.version_id}{moved}"
 
 
 def make_approximate(session: Session, pack_dir: Path) -> ImportSummary:
@@ -390,7 +401,7 @@ def _bytes(file: Path) -> bytes:
 
 def _features(name: str, data: bytes) -> Iterator[Delivered]:
     try:
-        document = json.loads(data)
+        document = json.loads(data, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise DeliveryError([f"{name}: is no JSON ({str(error)[:80]})"]) from error
     kind = document.get("type") if isinstance(document, dict) else None
@@ -402,6 +413,10 @@ def _features(name: str, data: bytes) -> Iterator[Delivered]:
         raise DeliveryError([f"{name}: is in {system[:60]}; convert it to WGS 84 (longitude, latitude) first"])
     for place, feature in enumerate(found, start=1):
         yield Delivered(f"{name}, feature {place}", _code(feature), _geometry(feature))
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(f"{word} is no number of JSON")
 
 
 def _list_of(document: Any, key: str) -> list[Any] | None:
@@ -425,6 +440,7 @@ def _code(feature: Any) -> str | None:
 
 def _geometry(feature: Any) -> BaseGeometry | None:
     try:
-        return shapely.force_2d(shape(feature["geometry"]))
+        with np.errstate(invalid="ignore"):  # infinite coordinates are refused by name later
+            return shapely.force_2d(shape(feature["geometry"]))
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, ShapelyError):
         return None

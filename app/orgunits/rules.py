@@ -137,7 +137,8 @@ class PointIndex(Generic[K]):
             return self._found("border" if near else "inside", (home, *near))
         near = self._near(lat, lon, max(radius, HAIR_M))
         if self._near(lat, lon, HAIR_M) or self._is_enclosed(lat, lon):
-            return self._found("sliver", self._by_distance(lat, lon, near or self._around(lat, lon)))
+            reached = self._by_distance(lat, lon, near) or self._by_distance(lat, lon, self._around(lat, lon))[:1]
+            return self._found("sliver", reached)
         if near:
             return self._found("border", self._by_distance(lat, lon, near))
         return Found("outside", None, ())
