@@ -1,0 +1,66 @@
+"""What events tell and what the clocks' rows say are the same, for cases moved by the product itself."""
+
+import random
+from datetime import timedelta
+
+import pytest
+from sqlmodel import col, select
+
+from app.cases.actions import Actor, advance
+from app.cases.models import Case, CaseEvent
+from app.cases.queries import standing
+from app.cases.rules import Who, allowed_verbs
+from app.core import clock
+from app.core.db import Session
+from app.deadlines.queries import clocks_of
+from app.kpi.rules import Standing, facts
+from app.reports.models import Report
+from tests.kpi.histories import at, communes, open_case
+
+EVERYBODY = Actor("staff", None, frozenset(Who))
+# Endings are rarer than work, so that walks go on.
+RARE = {"reject", "withdraw", "confirm", "close", "hide", "publish", "rate", "add_information"}
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_walks_through_the_workflow(session: Session, seed: int) -> None:
+    chance = random.Random(seed)
+    units = [unit.id for unit in communes(session)[:3]]
+    moment = at("2026-03-02 08:00") + timedelta(minutes=chance.randrange(20_000))
+    case = session.get_one(Case, open_case(session, moment))
+    citizen_id = session.get_one(Report, case.report_id).account_id
+    for _ in range(25):
+        moment += timedelta(minutes=chance.choice([1, 30, 300, 1500, 4000]))
+        with clock.travelled(moment):
+            verbs = allowed_verbs(standing(session, case), EVERYBODY.capacities, moment)
+            wanted = [verb for verb in verbs if verb not in RARE or chance.random() < 0.1]
+            if not wanted:
+                continue
+            unit_id = chance.choice(units)
+            advance(session, case, citizen_id, chance.choice(wanted), EVERYBODY, unit_id=unit_id, code="spam")
+            session.flush()
+        compare(session, case)
+
+
+def compare(session: Session, case: Case) -> None:
+    events = session.exec(select(CaseEvent).where(CaseEvent.case_id == case.id).order_by(col(CaseEvent.seq))).all()
+    clocks = [each for each in clocks_of(session, case.id) if each.kind == "resolve"]
+    for moment in (case.updated_at, case.updated_at + timedelta(days=4)):
+        found = facts(events, moment)
+        assert found is not None
+        assert (found.state, found.unit_id, found.cycles[-1].number) == (case.state, case.unit_id, case.cycle)
+        match found.standing:
+            case Standing.ON_TIME:
+                assert all(each.met for each in clocks)
+            case Standing.LATE:
+                assert any(each.met is False for each in clocks)
+            case Standing.IN_TIME | Standing.OVERDUE:
+                running = [each for each in clocks if each.stopped_at is None]
+                assert found.without_deadline == (not running)
+                assert (found.standing == Standing.OVERDUE) == any(moment > each.due_at for each in running)
+            case other:
+                assert other.value == case.state
+                assert not any(each.stopped_at is None for each in clocks)
+    resolved = [each.stopped_at for each in clocks if case.state in ("resolved", "closed")]
+    assert found is not None
+    assert found.resolved_at == (resolved[-1] if resolved else None)
