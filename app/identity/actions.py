@@ -17,9 +17,9 @@ from uuid import UUID
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import delete
+from sqlalchemy import exists
 from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import col, select, update
+from sqlmodel import col, delete, select, update
 
 from app.core import clock, crypto
 from app.core.db import Session, transaction
@@ -429,11 +429,13 @@ def read_identity(
     return found if everything else PersonOut(found.account_id, None, found.phone, None)
 
 
-def forget_expired(session: Session, limit: int = 1000) -> int:
-    """Delete codes and refresh tokens that can no longer be used; returns how many rows went."""
-    at = clock.now()
-    gone = 0
+def forget_expired(session: Session, limit: int = 10_000) -> int:
+    """Delete codes and refresh tokens that can no longer be used, and sessions left without any; returns how many."""
+    at, gone = clock.now(), 0
     for table in (SignInCode, RefreshToken):
-        dead = select(table.id).where(col(table.expires_at) < at).limit(limit).scalar_subquery()
-        gone += session.execute(delete(table).where(col(table.id).in_(dead))).rowcount  # type: ignore[attr-defined]
-    return gone
+        dead = select(table.id).where(col(table.expires_at) < at).limit(limit)
+        gone += len(session.exec(delete(table).where(col(table.id).in_(dead)).returning(col(table.id))).all())
+    tokens = exists().where(col(RefreshToken.session_id) == col(SignedInSession.id))
+    empty = select(SignedInSession.id).where(~tokens).limit(limit)
+    ended = delete(SignedInSession).where(col(SignedInSession.id).in_(empty)).returning(col(SignedInSession.id))
+    return gone + len(session.exec(ended).all())

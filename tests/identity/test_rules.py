@@ -185,6 +185,14 @@ def test_a_token_says_who_it_speaks_for_until_it_expires() -> None:
     assert rules.read_access_token(token, KEY, AT - timedelta(minutes=1)) is None
 
 
+def test_a_token_read_before_is_still_compared_with_the_time_and_the_key() -> None:
+    token = rules.access_token(claims(), KEY, AT)
+    assert rules.read_access_token(token, KEY, AT) is not None
+    assert rules.read_access_token(token, KEY, AT + timedelta(hours=1)) is None
+    assert rules.read_access_token(token, KEY + b"k", AT) is None
+    assert rules.read_access_token(token + " " * 1024, KEY, AT) is None
+
+
 def test_the_forged_payload_would_do_with_the_right_key() -> None:
     """Otherwise the refusals below would prove nothing."""
     assert rules.read_access_token(jwt.encode(payload(), KEY, "HS256"), KEY, AT) is not None

@@ -9,6 +9,7 @@ from sqlmodel import select
 
 from app.core import clock
 from app.core.db import Session
+from app.identity.actions import forget_expired
 from app.identity.models import Account, RefreshToken, SignedInSession
 from app.identity.policy import signing_key
 from tests.identity.people import Json, bearer, open_staff, signed_in, staff_signed_in
@@ -177,3 +178,17 @@ def test_a_citizens_token_that_claims_to_be_staff_finds_no_rights(client: TestCl
 def test_sessions_remember_only_an_installation(client: TestClient, session: Session) -> None:
     signed_in(client, device="pixel-8")
     assert session.exec(select(SignedInSession)).one().device == "pixel-8"
+
+
+def test_what_can_no_longer_be_used_is_forgotten_and_nothing_else(client: TestClient, session: Session) -> None:
+    start = clock.now()
+    with clock.travelled(start):
+        abandoned, used = signed_in(client), signed_in(client)
+    with clock.travelled(start + timedelta(days=100)):
+        token = renewed(client, used["refresh_token"])
+        assert forget_expired(session) == 1  # the code
+    with clock.travelled(start + timedelta(days=181)):
+        assert forget_expired(session) == 3  # two first tokens, and the session that has none left
+        session.commit()
+        assert refused(client, abandoned["refresh_token"]) == "unauthenticated"
+        renewed(client, token)
