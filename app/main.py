@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.cases import api as cases_api
 from app.cases.queries import may_see_photo
 from app.catalog import api as catalog_api
-from app.core import db, http
+from app.core import doorbell, http
 from app.core.config import settings
 from app.core.db import transaction
 from app.core.errors import CATALOGUE, NOT_FOUND, Retry
@@ -38,7 +38,7 @@ OWED = {
 async def _life(_app: FastAPI) -> AsyncIterator[None]:
     configure_logs()
     yield
-    db.dispose()
+    doorbell.stop()
 
 
 def create_app() -> FastAPI:

@@ -9,7 +9,7 @@ import redis
 from fastapi.testclient import TestClient
 from sqlalchemy import Connection
 
-from app.core import db, limits, storage, versioned
+from app.core import db, doorbell, limits, storage, versioned
 from app.core.config import settings
 from app.core.db import Session
 from app.embedded import Database, Postgres, Valkey, start_postgres, start_valkey
@@ -55,7 +55,7 @@ def template(postgres: Postgres, valkey: Valkey, tmp_path_factory: pytest.TempPa
             licence="none",
             note="tests",
         )
-    db.engine().dispose()
+    db.dispose()
     return database
 
 
@@ -103,7 +103,8 @@ def committed(
     database = postgres.create_database(name, TEMPLATE)
     _settle(database, valkey, tmp_path / "var")
     yield database
-    db.engine().dispose()
+    doorbell.stop()
+    db.dispose()
     postgres.drop_database(name)
 
 
@@ -117,6 +118,10 @@ def real_data() -> Path:
 
 def _settle(database: Database, valkey: Valkey, var: Path) -> None:
     """Point the product of this process at these servers and forget what it remembers of others."""
+    redis.Redis.from_url(valkey.url).flushall()
+    limits.forget()
+    if os.environ.get("DATABASE_URL") == database.app_url:
+        return
     os.environ |= {
         "DATABASE_URL": database.app_url,
         "OWNER_DATABASE_URL": database.owner_url,
@@ -126,11 +131,10 @@ def _settle(database: Database, valkey: Valkey, var: Path) -> None:
     }
     var.mkdir(parents=True, exist_ok=True)
     settings.cache_clear()
+    doorbell.stop()
     db.dispose()
     storage.store.cache_clear()
-    limits.forget()
     versioned.forget_all()
-    redis.Redis.from_url(valkey.url).flushall()
 
 
 @pytest.hookimpl(wrapper=True)

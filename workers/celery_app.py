@@ -58,7 +58,7 @@ def _logs(**_: Any) -> None:
 def _child(**_: Any) -> None:
     """A fresh child: its own database pool, and an end together with its parent even by kill -9."""
     die_with_parent(signal.SIGKILL)
-    db.dispose()
+    db.dispose(inherited=True)
 
 
 @task_prerun.connect  # type: ignore[untyped-decorator]

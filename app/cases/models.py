@@ -1,6 +1,6 @@
 """Cases, their chained history, the texts that history commits to, hops between units, ratings."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -38,6 +38,10 @@ class Xid8(UserDefinedType[int]):
     def get_col_spec(self, **_: Any) -> str:
         """The type's name in SQL."""
         return "xid8"
+
+    def result_processor(self, *_: Any) -> Callable[[Any], Any]:
+        """psycopg knows no xid8 and hands over its text."""
+        return lambda value: None if value is None else int(value)
 
 
 def quoted(values: Iterable[str]) -> str:

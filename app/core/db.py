@@ -35,9 +35,9 @@ def sqlalchemy_url(url: str) -> str:
     return url.replace("postgresql://", "postgresql+psycopg://", 1)
 
 
-def dispose() -> None:
-    """Forget the pool (after a fork, or when settings changed in a test)."""
-    engine().dispose(close=False)
+def dispose(*, inherited: bool = False) -> None:
+    """Close the pool and forget it; one inherited through a fork is only forgotten, the parent still uses it."""
+    engine().dispose(close=not inherited)
     engine.cache_clear()
 
 

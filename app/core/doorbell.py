@@ -25,6 +25,7 @@ class Doorbell:
         self._kinds: set[str] = set()
         self._wake = threading.Event()
         self._lock = threading.Lock()
+        self._stopped = False
         self._thread = threading.Thread(target=self._run, name="doorbell", daemon=True)
         self._thread.start()
 
@@ -34,9 +35,15 @@ class Doorbell:
             self._kinds.add(kind)
         self._wake.set()
 
+    def stop(self) -> None:
+        """Ring what is left and end the thread."""
+        self._stopped = True
+        self._wake.set()
+        self._thread.join()
+
     def _run(self) -> None:
         connection: psycopg.Connection | None = None
-        while True:
+        while not self._stopped:
             self._wake.wait()
             self._wake.clear()
             with self._lock:
@@ -51,10 +58,21 @@ class Doorbell:
                 _log.warning("doorbell_failed", extra={"reason": str(error).splitlines()[0]})
                 connection = None
             time.sleep(_PAUSE_S)
+        if connection is not None:
+            connection.close()
 
 
 _doorbell: Doorbell | None = None
 _creation = threading.Lock()
+
+
+def stop() -> None:
+    """End this process's bell; the next ring makes a new one."""
+    global _doorbell  # noqa: PLW0603 - see `ring`
+    with _creation:
+        if _doorbell is not None:
+            _doorbell.stop()
+        _doorbell = None
 
 
 def ring(kind: str) -> None:

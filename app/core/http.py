@@ -34,7 +34,8 @@ log = structlog.get_logger("http")
 
 Lang = Literal["vi", "en"]
 PROBLEM = "application/problem+json"
-MAX_JSON_BYTES = 64 * 1024
+# Of every body but a form with files, whose endpoint counts for itself.
+MAX_BODY_BYTES = 64 * 1024
 
 REQUESTS = Counter("http_requests_total", "Answered requests.", ["method", "route", "status"])
 SECONDS = Histogram(
@@ -102,7 +103,8 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     def _http(request: Request, error: HTTPException) -> JSONResponse:
         known = {401: UNAUTHENTICATED, 403: FORBIDDEN, 404: NOT_FOUND, 405: METHOD_NOT_ALLOWED, 413: TOO_LARGE}
-        return problem(request, known.get(error.status_code, MALFORMED).error(headers=dict(error.headers or {})))
+        kind = known.get(error.status_code, MALFORMED)
+        return problem(request, kind.error(headers=dict(error.headers or {}), limit_bytes=MAX_BODY_BYTES))
 
     @app.exception_handler(PoolTimeout)
     @app.exception_handler(DBAPIError)
@@ -136,6 +138,24 @@ def _field(item: dict[str, Any]) -> dict[str, Any]:
     params = {name: value for name, value in context.items() if isinstance(value, int | float | str | bool)}
     code = params.pop("code", None) or item["type"]
     return {"pointer": "/" + "/".join(location), "code": code, "params": params}
+
+
+def _bounded(scope: Scope, receive: Receive) -> Receive:
+    """`receive` that stops reading a body past the limit: 413 before memory is spent on it."""
+    headers = dict(scope["headers"])
+    if headers.get(b"content-type", b"").startswith(b"multipart/"):
+        return receive
+    seen = 0
+
+    async def counted() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > MAX_BODY_BYTES or int(headers.get(b"content-length", b"0") or 0) > MAX_BODY_BYTES:
+            raise HTTPException(413)
+        return message
+
+    return counted
 
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
@@ -172,7 +192,7 @@ class RequestEnvelope:
             await send(message)
 
         try:
-            await self.app(scope, receive, tagged)
+            await self.app(scope, _bounded(scope, receive), tagged)
         finally:
             seconds = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", "unmatched")

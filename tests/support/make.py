@@ -65,9 +65,9 @@ def bearer(viewer: Viewer) -> dict[str, str]:
     return {"Authorization": f"Bearer {access_token(claims, signing_key(), clock.now())}"}
 
 
-def report_body(category: str = TRUSTED_COMMUNE, commune: str | None = None, **changes: Any) -> dict[str, Any]:
+def report_body(category: str = TRUSTED_COMMUNE, within: str | None = None, **changes: Any) -> dict[str, Any]:
     """A report as a phone sends it."""
-    lat, lon = places.centre(commune or places.codes()[0])
+    lat, lon = places.centre(within or places.codes()[0])
     return {
         "id": str(uuid4()),
         "category": category,
@@ -107,5 +107,3 @@ def move(client: TestClient, viewer: Viewer, case_id: UUID, verb: str, body: dic
     seen = client.get(f"/v1/cases/{case_id}", headers=bearer(viewer))
     headers = bearer(viewer) | {"If-Match": seen.headers.get("etag", '"0"')}
     return client.post(f"/v1/cases/{case_id}/{verb}", json=body, headers=headers)
-
-

@@ -1,0 +1,53 @@
+"""Unknown or unsafe settings stop the start."""
+
+import base64
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from app.core.config import DEVELOPMENT_KEY, Settings
+
+URLS = {"DATABASE_URL": "postgresql://a@h/d", "REDIS_URL": "redis://h"}
+KEYS = {
+    f"PHANANH_{name}_KEY": base64.b64encode(bytes([place]) * 32).decode()
+    for place, name in enumerate(("TOKEN", "VAULT", "INDEX", "LINK"))
+}
+
+
+def start(monkeypatch: pytest.MonkeyPatch, **environment: str) -> Settings:
+    for name in list(__import__("os").environ):
+        if name.startswith("PHANANH_") or name in ("DATABASE_URL", "OWNER_DATABASE_URL", "REDIS_URL"):
+            monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return Settings()
+
+
+def test_a_laptop_needs_two_addresses_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert start(monkeypatch, **URLS).storage_url.startswith("file://")
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        URLS | {"PHANANH_TYPO": "1"},
+        URLS | {"PHANANH_VAULT_KEY": "c2hvcnQ="},
+        URLS | {"PHANANH_VAULT_KEY": "not base64!"},
+        URLS | {"PHANANH_LIMITS_SCALE": "0"},
+        URLS | {"PHANANH_ENVIRONMENT": "production"},
+        URLS | KEYS | {"PHANANH_ENVIRONMENT": "production", "PHANANH_LINK_KEY": DEVELOPMENT_KEY},
+        URLS | KEYS | {"PHANANH_ENVIRONMENT": "production", "PHANANH_LINK_KEY": KEYS["PHANANH_VAULT_KEY"]},
+    ],
+)
+def test_unsafe_or_unknown_values_stop_the_start(monkeypatch: pytest.MonkeyPatch, environment: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        start(monkeypatch, **environment)
+
+
+def test_production_starts_with_keys_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = start(
+        monkeypatch, **URLS, **KEYS, PHANANH_ENVIRONMENT="production", PHANANH_TRUSTED_PROXIES="10.0.0.1, ::1"
+    )
+    assert settings.trusted_proxies == ("10.0.0.1", "::1")
