@@ -331,21 +331,34 @@ def test_the_lease_is_committed_before_anything_leaves_and_nothing_is_locked_mea
     assert during == [(1, True, "owed")]
 
 
-def test_a_worker_that_lost_its_lease_changes_nothing(committed: Database) -> None:
-    """The first sends for longer than its lease; a second takes the row over and ends it; the first comes back."""
+@pytest.mark.parametrize(
+    ("later", "earlier", "state"),
+    [
+        (Permanent("number_unknown"), Accepted(), "failed"),
+        (RetryAfter(3600), Permanent("too_late"), "owed"),
+        (RetryAfter(3600), RetryAfter(), "owed"),
+    ],
+)
+def test_a_worker_that_lost_its_lease_changes_nothing(
+    committed: Database, later: Delivery, earlier: Delivery, state: str
+) -> None:
+    """The first sends for longer than its lease; a second takes the row over and ends its try; the first comes back."""
     crowd(1)
     start = clock.now()
 
     def slow(_outgoing: Outgoing) -> Delivery:
         with clock.travelled(start + rules.LEASE):
-            assert send_owed(notifier=Provider(lambda _: Permanent("number_unknown"))) == 1
-        return Accepted()
+            assert send_owed(notifier=Provider(lambda _: later)) == 1
+        return earlier
 
     with clock.travelled(start):
         send_owed(notifier=Provider(slow))
     with transaction() as session:
         row = session.exec(select(Message)).one()
-    assert (row.state, row.failure_code, row.attempts) == ("failed", "number_unknown", 2)
+    assert (row.state, row.attempts) == (state, 2)
+    assert row.failure_code != "too_late"
+    if state == "owed":
+        assert row.next_attempt_at == start + rules.LEASE + timedelta(seconds=3600)
 
 
 def test_a_worker_killed_in_the_middle_leaves_a_row_that_is_owed_again(committed: Database) -> None:
