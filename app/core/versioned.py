@@ -11,6 +11,7 @@ from app.core.db import Session
 
 T = TypeVar("T")
 CHECK_EVERY_S = 2.0
+_OWN = "own_configuration"
 _all: "list[Versioned[Any]]" = []
 
 
@@ -26,7 +27,10 @@ class Versioned(Generic[T]):
         _all.append(self)
 
     def get(self, session: Session) -> T:
-        """The value in force, at most two seconds old."""
+        """The value in force, at most two seconds old; what the caller's own transaction changed, at once."""
+        own = session.info.get(_OWN)
+        if own is not None and self.topic in own:
+            return self._own_value(session, own[self.topic])
         held = self._held
         if held is not None and time.monotonic() - self._checked < CHECK_EVERY_S:
             return held[1]
@@ -36,6 +40,12 @@ class Versioned(Generic[T]):
     def forget(self) -> None:
         """Load again at the next `get` of this process."""
         self._held = None
+
+    def _own_value(self, session: Session, values: "dict[Versioned[T], T]") -> T:
+        """Nobody else may see it: the transaction may still be rolled back."""
+        if self not in values:
+            values[self] = self._load(session)
+        return values[self]
 
     def _refreshed(self, session: Session) -> T:
         started = time.monotonic()
@@ -58,6 +68,7 @@ def bump(session: Session, topic: str) -> None:
         ),
         {"topic": topic},
     )
+    session.info.setdefault(_OWN, {})[topic] = {}
     for cached in _all:
         if cached.topic == topic:
             cached.forget()

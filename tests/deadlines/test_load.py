@@ -10,7 +10,7 @@ from sqlmodel import col, func, select
 
 from app.core import clock
 from app.core.config import ROOT
-from app.core.db import Session
+from app.core.db import Session, transaction
 from app.core.packfile import PackError
 from app.core.versioned import bump
 from app.deadlines import queries
@@ -18,6 +18,7 @@ from app.deadlines.actions import load_calendar, load_policies
 from app.deadlines.models import CalendarDay, DeadlinePolicy, WorkingHours
 from app.deadlines.queries import NoPolicyError, calendar, deadline, is_provisional, policy_for
 from app.deadlines.rules import Duration, due, worked_minutes
+from app.embedded import Database
 from app.identity.models import AuditEntry
 
 HANOI = ZoneInfo("Asia/Ho_Chi_Minh")
@@ -214,3 +215,18 @@ def test_a_pack_with_a_mistake_enters_nothing(session: Session, pack: Path) -> N
 def test_the_calendar_reaches_ten_years_ahead(session: Session) -> None:
     start = datetime.now(UTC) + timedelta(days=9 * 365)
     assert due(calendar(session), start, Duration("working", 7 * 480)) > start
+
+
+def test_a_load_that_was_rolled_back_leaves_nothing_in_memory(committed: Database, pack: Path) -> None:
+    change(pack, "calendar.yaml", "state: work, note", 'state: "off", note')
+
+    def load_and_fail() -> None:
+        with transaction() as session:
+            load_calendar(session, pack)
+            assert works(session, "2026-01-10") == 0
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        load_and_fail()
+    with transaction() as session:
+        assert works(session, "2026-01-10") == 480
