@@ -106,7 +106,7 @@ def test_two_accounts_may_use_the_same_key(client: TestClient, session: Session)
         ({"tên_lạ": 1}, 422, "invalid", "/tên_lạ"),
     ],
 )
-def test_wrong_input_is_named_and_changes_nothing(  # noqa: PLR0917
+def test_wrong_input_is_named_and_changes_nothing(
     client: TestClient, session: Session, changes: dict[str, Any], status: int, code: str, pointer: str
 ) -> None:
     answer = send(client, make.citizen(session), make.report_body() | changes)

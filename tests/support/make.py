@@ -10,8 +10,9 @@ from sqlmodel import select
 from app.cases.models import Case
 from app.core import clock
 from app.core.db import Session
+from app.identity import queries
 from app.identity.actions import create_staff
-from app.identity.models import Account, SignedInSession
+from app.identity.models import Account, Identity, SignedInSession
 from app.identity.policy import Grant, Viewer, citizen_viewer, signing_key, staff_viewer
 from app.identity.rules import Claims, Role, access_token
 from app.orgunits.queries import directory
@@ -35,6 +36,18 @@ def unit_id(session: Session, code: str) -> UUID:
 def citizen(session: Session) -> Viewer:
     account = Account(kind="citizen")
     session.add(account)
+    session.flush()
+    phone = f"09{next(_numbers):08d}"
+    session.add(
+        Identity(
+            account_id=account.id,
+            phone_sealed=queries.sealed(account.id, "phone", phone),
+            phone_index=queries.phone_index(phone),
+            name_sealed=queries.sealed(account.id, "name", "Nguyễn Thị Bé"),
+            consent_version="2026-01",
+            consent_at=clock.now(),
+        )
+    )
     session.flush()
     return citizen_viewer(account.id, uuid4())
 
@@ -107,3 +120,8 @@ def move(client: TestClient, viewer: Viewer, case_id: UUID, verb: str, body: dic
     seen = client.get(f"/v1/cases/{case_id}", headers=bearer(viewer))
     headers = bearer(viewer) | {"If-Match": seen.headers.get("etag", '"0"')}
     return client.post(f"/v1/cases/{case_id}/{verb}", json=body, headers=headers)
+
+
+def report_of(session: Session, case_id: UUID) -> UUID:
+    """The report a case is about."""
+    return session.exec(select(Case.report_id).where(Case.id == case_id)).one()

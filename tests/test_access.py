@@ -1,0 +1,153 @@
+"""Routes × roles: who reaches what. A route that is not listed here fails the test."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.core.db import Session
+from app.identity.policy import PUBLIC, Viewer
+from app.main import app
+from tests.support import make, places
+
+HOME, ELSEWHERE = places.codes()[0], places.codes()[50]
+
+STAFF = {"officer", "lead", "dispatcher", "leader", "administrator", "auditor", "assistant", "outsider"}
+EVERYBODY = {"public", "author", "citizen"} | STAFF
+SIGNED_IN = EVERYBODY - {"public"}
+CITIZENS = {"author", "citizen"}
+READERS = {"officer", "lead", "dispatcher", "leader", "auditor"}  # of a case that HOME holds
+
+JSON = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Route:
+    """One operation with a request that is well-formed, and who gets further than 401, 403 and 404."""
+
+    reach: set[str]
+    body: JSON | None = None
+    query: str = ""
+
+
+REASON, ID = {"reason": "Vì lý do chính đáng."}, "00000000-0000-7000-8000-000000000000"
+ROUTES: dict[str, Route] = {
+    "request_sign_in_code": Route(EVERYBODY, {"phone": "0912345678"}),
+    "sign_in": Route(EVERYBODY, {"phone": "0912345678", "code": "000000", "consent_version": "2026-01"}),
+    "sign_in_staff": Route(EVERYBODY, {"email": "a@example.vn", "password": "một mật khẩu dài"}),
+    "refresh_session": Route(EVERYBODY, {"refresh_token": "x" * 43}),
+    "sign_out": Route(SIGNED_IN),
+    "get_me": Route(SIGNED_IN),
+    "create_staff": Route({"administrator"}, {"email": "x", "password": "x", "name": "x", "grants": []}),
+    "list_staff": Route({"administrator"}),
+    "list_failed_messages": Route({"administrator"}),
+    "list_categories": Route(EVERYBODY),
+    "get_config": Route(EVERYBODY),
+    "list_units": Route(EVERYBODY),
+    "get_unit": Route(EVERYBODY),
+    "locate_unit": Route(EVERYBODY, query="?lat=21.45&lon=105.45"),
+    "upload_media": Route(SIGNED_IN),
+    "get_media": Route(set()),
+    "get_media_size": Route(set()),
+    "get_file": Route(set()),
+    "submit_report": Route(CITIZENS, make.report_body()),
+    "list_public_reports": Route(EVERYBODY),
+    "get_report_by_reference": Route({"author"}),
+    "get_report": Route({"author"}),
+    "list_my_reports": Route(CITIZENS),
+    "withdraw_report": Route({"author"}, {}),
+    "add_information": Route({"author"}, {"text": "Thêm."}),
+    "confirm_report": Route({"author"}),
+    "rate_report": Route({"author"}, {"rating": "satisfied"}),
+    "reopen_report": Route({"author"}, REASON),
+    "list_cases": Route(STAFF),
+    "get_case": Route(READERS),
+    "verify_case": Route(READERS),
+    "assign_case": Route(READERS, {"unit": ELSEWHERE}),
+    "accept_case": Route(READERS),
+    "return_case": Route(READERS, REASON),
+    "transfer_case": Route(READERS, REASON | {"unit": ELSEWHERE}),
+    "start_case": Route(READERS),
+    "message_citizen": Route(READERS, {"text": "Chào bạn."}),
+    "resolve_case": Route(READERS, {"outcome": "fixed", "note": "Xong."}),
+    "reject_case": Route(READERS, {"code": "spam"}),
+    "reopen_case": Route(READERS, REASON),
+    "publish_case": Route(READERS, {}),
+    "hide_case": Route(READERS, REASON),
+    "unhide_case": Route(READERS, REASON),
+    "read_citizen_identity": Route({"dispatcher"}, {"purpose": "verify"}),
+    "dry_run_routing": Route(
+        {"dispatcher", "administrator", "officer", "lead", "outsider"}, {"category": "o_ga", "commune": HOME}
+    ),
+    "get_handling": Route(
+        {"dispatcher", "administrator", "leader", "lead", "auditor"}, query="?from=2026-01-01&to=2026-02-01"
+    ),
+    "healthz": Route(EVERYBODY),
+    "readyz": Route(EVERYBODY),
+    "metrics": Route(EVERYBODY),
+    "get_problem": Route(EVERYBODY),
+}
+
+
+def operations() -> Iterator[tuple[str, str, str]]:
+    """method, path, operation id of every route the application serves."""
+    for path, methods in app.openapi()["paths"].items():
+        for method, operation in methods.items():
+            yield method.upper(), path, operation["operationId"]
+
+
+def test_every_route_is_listed() -> None:
+    assert {operation for _, _, operation in operations()} == set(ROUTES)
+
+
+def test_every_operation_has_its_own_name_a_summary_and_words() -> None:
+    names = [operation for _, _, operation in operations()]
+    assert len(names) == len(set(names))
+    for methods in app.openapi()["paths"].values():
+        for operation in methods.values():
+            assert operation["summary"]
+            assert operation["description"]
+
+
+@pytest.fixture
+def people(session: Session) -> dict[str, Viewer]:
+    province = {role: make.staff(session, role) for role in ("dispatcher", "leader", "administrator", "auditor")}
+    home = {role: make.staff(session, role, HOME) for role in ("officer", "lead", "assistant")}
+    return {
+        "public": PUBLIC,
+        "author": make.citizen(session),
+        "citizen": make.citizen(session),
+        "outsider": make.staff(session, "officer", ELSEWHERE),
+        **province,
+        **home,
+    }
+
+
+@pytest.mark.parametrize(("method", "path", "operation"), sorted(operations()))
+def test_who_reaches_what(
+    client: TestClient, session: Session, people: dict[str, Viewer], method: str, path: str, operation: str
+) -> None:
+    case_id = make.routed(session, client, people["author"], within=HOME)
+    shown = client.get(f"/v1/cases/{case_id}", headers=make.bearer(people["officer"]))
+    report_id, reference = make.report_of(session, case_id), shown.json()["reference"]
+    values = {"case_id": case_id, "report_id": report_id, "reference": reference, "code": HOME, "media_id": ID}
+    values |= {"size": "large", "token": "x", "media": ID}
+    if operation == "get_problem":
+        values["code"] = "not_found"
+    route, reached = ROUTES[operation], set()
+    for role, viewer in people.items():
+        headers = {"Idempotency-Key": str(uuid4()), "If-Match": '"1"'}
+        if viewer is not PUBLIC:
+            headers |= make.bearer(viewer)
+        body = route.body
+        if operation == "submit_report":
+            body = make.report_body()
+        answer = client.request(method, path.format(**values) + route.query, json=body, headers=headers)
+        assert answer.status_code < 500, answer.text
+        signed_out_of = operation in ("sign_in", "sign_in_staff", "refresh_session")
+        if answer.status_code not in (401, 403, 404) or signed_out_of:
+            reached.add(role)
+    assert reached == route.reach
