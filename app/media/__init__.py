@@ -1,0 +1,1 @@
+"""Pictures: uploads, what is made of them, who may see them."""
