@@ -83,7 +83,7 @@ ROUTES: dict[str, Route] = {
         {"dispatcher", "administrator", "officer", "lead", "outsider"}, {"category": "o_ga", "commune": HOME}
     ),
     "get_handling": Route(
-        {"dispatcher", "administrator", "leader", "lead", "auditor"}, query="?from=2026-01-01&to=2026-02-01"
+        {"dispatcher", "administrator", "leader", "lead"}, query="?from=2026-01-01&to=2026-02-01"
     ),
     "healthz": Route(EVERYBODY),
     "readyz": Route(EVERYBODY),

@@ -2,19 +2,22 @@
 
 import os
 import signal
+import time
+from collections.abc import Callable
 from typing import Any
 
 import structlog
 from celery import Celery
 from celery.signals import setup_logging, task_postrun, task_prerun, worker_process_init
 
-from app.core import db
+from app.core import db, doorbell
 from app.core.config import settings
 from app.core.logs import configure_logs
 from app.launch import die_with_parent
 
 VISIBILITY_TIMEOUT_S = 180
 TASK_LIMIT_S = 120
+DRAIN_S = 30.0
 
 # What is owed, and the task that drains it; the queue bears the kind's name.
 DRAINS = {
@@ -47,6 +50,15 @@ celery.conf.update(
     enable_utc=True,
     timezone="UTC",
 )
+
+
+def drain(kind: str, step: Callable[[], int]) -> None:
+    """Repeat `step` until it finds nothing; after half a minute ring for a successor, far from the time limit."""
+    until = time.monotonic() + DRAIN_S
+    while step():
+        if time.monotonic() > until:
+            doorbell.ring(kind)
+            return
 
 
 @setup_logging.connect  # type: ignore[untyped-decorator]

@@ -26,6 +26,7 @@ def engine() -> Engine:
         max_overflow=20,
         pool_pre_ping=False,
         pool_timeout=10,
+        hide_parameters=True,  # errors are logged, and bound values are personal
         connect_args={"prepare_threshold": 2, "application_name": "phananh"},
     )
 
