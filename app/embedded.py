@@ -409,7 +409,13 @@ def _initialise(binaries: Path, data_dir: Path, rights: launch.Rights, *, durabl
     log.unlink(missing_ok=True)
     try:
         process = launch.spawn(argv, rights=rights, log=log, env=_environment(), cwd=data_dir)
-        if process.wait():
+        try:
+            status = process.wait()
+        except BaseException:  # interrupted: initdb's own children go with it
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
+        if status:
             raise _failure("PostgreSQL could not be initialised", log, data_dir)
     finally:
         pwfile.unlink(missing_ok=True)

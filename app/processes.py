@@ -14,8 +14,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -25,7 +25,8 @@ from app import embedded, launch
 
 ROOT = Path(__file__).resolve().parents[1]
 API_PROCESSES = 2
-PREPARATION = (("migrate",), ("pack", "load"), ("demo", "accounts"))
+MIGRATE, LOAD = ("migrate",), ("pack", "load")
+ACCOUNTS = ("demo", "accounts")
 SEEDING = ("-m", "tools.demo")
 
 # The modules a worker imports and the queues it drains: the photo worker never loads the geometry.
@@ -143,8 +144,8 @@ class _Program(_Child):
         return launch.spawn(self.argv, log=self.log, cwd=ROOT, pass_fds=self.pass_fds)
 
     def ask_to_stop(self) -> None:
-        if self.process is not None:
-            self.process.terminate()
+        if self.process is not None:  # not by `Popen.terminate`, which would reap one that ended by itself
+            os.kill(self.process.pid, signal.SIGTERM)
 
     def stop(self, still_patient: Callable[[], bool]) -> None:
         if self.process is None:
@@ -205,6 +206,7 @@ class Supervisor:
         self._seeding: list[_Program] = []
         self._asked = 0
         self._interruptible = True
+        self._stopping = False
         self._started_at = time.monotonic()
         self._addresses: dict[str, str] = {}
         self._kept: tuple[object, ...] = ()  # open for as long as the supervisor lives
@@ -212,24 +214,37 @@ class Supervisor:
     def run(self) -> None:
         """Run until somebody asks to stop."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._heard)
+            if signal.getsignal(number) != signal.SIG_IGN:  # under nohup a closed terminal is no reason to stop
+                signal.signal(number, self._heard)
+        terminal = os.isatty(1)
         try:
             self._start()
-            while True:
+            while not (terminal and not os.isatty(1)):  # make hears that the terminal was closed, and tells nobody
                 self._keep_alive()
                 self._watch_seeding()
                 time.sleep(_TICK_S)
         except _StopAskedError:
             _say("", "Đang dừng / stopping …")
         finally:
-            self._interruptible = False
+            self._interruptible, self._stopping = False, True
             self._stop()
 
     def _heard(self, _number: int, _frame: FrameType | None) -> None:
         self._asked += 1
-        if self._interruptible:
+        if self._interruptible or (self._asked > 1 and not self._stopping):
             self._interruptible = False
             raise _StopAskedError
+
+    @contextmanager
+    def _undisturbed(self) -> Iterator[None]:
+        """Let a server come up whole before a request to stop is heard; a second one is heard at once."""
+        asked, self._interruptible = self._asked, False
+        try:
+            yield
+        finally:
+            self._interruptible = self._asked == asked
+            if not self._interruptible:
+                raise _StopAskedError
 
     # starting
 
@@ -238,10 +253,14 @@ class Supervisor:
         lock = _only_one(self._var_dir)
         listener = _listen(self._host, self._port)
         self._port = listener.getsockname()[1]
+        self._kept = (listener, lock)
         self._start_servers()
-        for command in PREPARATION:
-            self._prepare(command)
-        self._start_programs(listener, lock)
+        self._prepare(MIGRATE)
+        self._start_background()  # they take a while to come up, and have nothing to do before there are reports
+        self._prepare(LOAD)
+        if self._demo:
+            self._prepare(ACCOUNTS)
+        self._start_api(listener.fileno())
         self._wait_until_ready()
         self._announce()
         if self._demo:
@@ -265,7 +284,8 @@ class Supervisor:
 
     def _open(self, server: _Embedded) -> None:
         self._servers.append(server)
-        server.start()
+        with self._undisturbed():
+            server.start()
         _say(f"{server.name}: sẵn sàng / ready ({time.monotonic() - server.started_at:.1f} s)")
 
     def _prepare(self, command: tuple[str, ...]) -> None:
@@ -282,19 +302,21 @@ class Supervisor:
             raise RunError(f"`phananh {' '.join(command)}` failed: {_last_line(log)} (more in {log}).")
         _say(f"{' '.join(command)}: xong / done ({time.monotonic() - started:.1f} s)")
 
-    def _start_programs(self, listener: socket.socket, lock: int) -> None:
-        descriptor = listener.fileno()
+    def _start_background(self) -> None:
+        self._workers += [
+            self._program("worker-routing", worker_argv("routing", 2)),
+            self._program("worker-media", worker_argv("media", 1)),
+        ]
+        self._relay.append(self._program("relay", relay_argv()))
+        self._scheduler.append(self._program("scheduler", scheduler_argv(self._var_dir)))
+        for child in (*self._workers, *self._relay, *self._scheduler):
+            child.start()
+
+    def _start_api(self, descriptor: int) -> None:
         for number in range(1, API_PROCESSES + 1):
             argv = api_argv("--fd", str(descriptor))
             self._api.append(self._program(f"api-{number}", argv, pass_fds=(descriptor,)))
-        self._relay.append(self._program("relay", relay_argv()))
-        self._workers.append(self._program("worker-routing", worker_argv("routing", 2)))
-        self._workers.append(self._program("worker-media", worker_argv("media", 1)))
-        self._scheduler.append(self._program("scheduler", scheduler_argv(self._var_dir)))
-        self._kept = (listener, lock)
-        for child in self._children():
-            if child.process is None:
-                child.start()
+            self._api[-1].start()
 
     def _program(self, name: str, argv: list[str], pass_fds: tuple[int, ...] = ()) -> _Program:
         return _Program(name, argv=argv, log=self._logs / f"{name}.log", pass_fds=pass_fds)
@@ -321,10 +343,12 @@ class Supervisor:
     def _keep_alive(self) -> None:
         for child in self._children():
             if (status := child.ended()) is not None:
-                _say(f"{child.name}: dừng bất thường, khởi động lại / ended ({_told(status)}), starting again")
+                why = signal.Signals(-status).name if status < 0 else _last_line(self._logs / f"{child.name}.log")
+                _say(f"{child.name}: dừng bất thường, khởi động lại / ended ({why}), starting again")
             if child.process is None and time.monotonic() >= child.start_again_at:
                 try:
-                    child.start()
+                    with self._undisturbed():
+                        child.start()
                 except embedded.EmbeddedError as error:
                     child.failures += 1
                     child.start_again_at = time.monotonic() + _LONGEST_BACKOFF_S
@@ -401,7 +425,8 @@ def run(*, var_dir: Path | None = None, host: str = "127.0.0.1", port: int = 800
         print(f"phananh: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"phananh: {embedded.sentence(error, place.absolute())}", file=sys.stderr)
+        where = Path(error.filename) if isinstance(error.filename, str) else place
+        print(f"phananh: {embedded.sentence(error, where.absolute())}", file=sys.stderr)
         return 1
     return 0
 
@@ -469,8 +494,5 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _last_line(log: Path) -> str:
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-    return next((line.strip(" .│╰─╯") for line in reversed(lines) if line.strip(" │╰─╯")), "it said nothing")
-
-
-def _told(status: int) -> str:
-    return signal.Signals(-status).name if status < 0 else f"status {status}"
+    told = (line.strip(" .│╰─╯") for line in reversed(lines))
+    return next((line for line in told if line and not line.startswith("For further information")), "it said nothing")

@@ -21,10 +21,12 @@ class Mark:
 
     place: Path
     word: str = field(default_factory=lambda: secrets.token_hex(8))
+    extra: dict[str, str] = field(default_factory=dict)
 
     @property
     def environment(self) -> dict[str, str]:
-        return os.environ | {"TEST_MARK": self.word, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+        ours = {"TEST_MARK": self.word, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+        return os.environ | ours | self.extra
 
     def alive(self) -> dict[int, str]:
         """Running processes that carry the mark or stand in the directory, with their command lines; no zombies."""
@@ -49,6 +51,21 @@ class Mark:
             stderr=subprocess.STDOUT,
             text=True,
         )
+
+
+def children_of(parent: int) -> dict[int, str]:
+    """The direct children of a process, with their command lines; no zombies."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                after_name = (entry / "stat").read_text().rpartition(")")[2].split()
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue
+            if int(after_name[1]) == parent and line:
+                found[int(entry.name)] = line
+    return found
 
 
 def wait_for(condition: Callable[[], object], what: str, seconds: float = 30) -> None:

@@ -44,7 +44,7 @@ free_mb=$(($(df -Pk . | awk 'NR == 2 { print $4 }') / 1024))
 [ "$free_mb" -ge $needed_mb ] ||
     stop "The disk is nearly full: set-up needs about $needed_mb MB under $root, and $free_mb MB are free."
 
-printf 'Cài đặt lần đầu / first set-up: %s, locked packages, about a minute …\n' "$("$python" -V)" >&2
+printf 'Cài đặt / set-up: %s, locked packages, about a minute …\n' "$("$python" -V)" >&2
 log=var/setup.log
 clear=--clear # a half-finished environment is thrown away; a whole one of an older lock file is brought up to date
 [ ! -e $stamp ] || [ "$(cut -d' ' -f3- $stamp)" != "$root" ] || clear=
