@@ -1,5 +1,6 @@
 """The HTTP application: every slice's router, health, metrics."""
 
+import contextlib
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,15 +10,15 @@ from fastapi import APIRouter, FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Gauge, generate_latest, multiprocess
 from pydantic import BaseModel
 from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from app.cases import api as cases_api
 from app.cases.queries import may_see_photo
 from app.catalog import api as catalog_api
-from app.core import doorbell, http
+from app.core import db, doorbell, http
 from app.core.config import settings
 from app.core.db import transaction
-from app.core.errors import CATALOGUE, NOT_FOUND, Retry
+from app.core.errors import CATALOGUE, NOT_FOUND, DomainError, Retry
 from app.core.logs import configure_logs
 from app.identity import api as identity_api
 from app.kpi import api as kpi_api
@@ -25,6 +26,7 @@ from app.media import api as media_api
 from app.notifications import actions as notifications
 from app.notifications import api as notifications_api
 from app.orgunits import api as orgunits_api
+from app.orgunits.queries import warm
 from app.routing import api as routing_api
 
 OWED = {
@@ -37,8 +39,25 @@ OWED = {
 @asynccontextmanager
 async def _life(_app: FastAPI) -> AsyncIterator[None]:
     configure_logs()
+    _check_database()
+    _warm()
     yield
     doorbell.stop()
+
+
+def _check_database() -> None:
+    """Stop a start on an unfit server, or in production as a role that could rewrite history."""
+    with contextlib.suppress(OperationalError), transaction() as session:  # not up yet: /readyz says so
+        db.check_server(session)
+        may_rewrite = session.execute(text("SELECT has_table_privilege('case_event', 'UPDATE')")).scalar_one()
+        if may_rewrite and settings().environment == "production":
+            raise db.UnfitServer("DATABASE_URL must name the application's role, not the owner of the tables")
+
+
+def _warm() -> None:
+    """Load the boundaries before the first report asks for them."""
+    with contextlib.suppress(OperationalError, DomainError), transaction() as session:
+        warm(session)
 
 
 def create_app() -> FastAPI:

@@ -120,6 +120,7 @@ def _settle(database: Database, valkey: Valkey, var: Path) -> None:
     """Point the product of this process at these servers and forget what it remembers of others."""
     redis.Redis.from_url(valkey.url).flushall()
     limits.forget()
+    versioned.forget_all()
     if os.environ.get("DATABASE_URL") == database.app_url:
         return
     os.environ |= {
@@ -134,7 +135,6 @@ def _settle(database: Database, valkey: Valkey, var: Path) -> None:
     doorbell.stop()
     db.dispose()
     storage.store.cache_clear()
-    versioned.forget_all()
 
 
 @pytest.hookimpl(wrapper=True)

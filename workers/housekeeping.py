@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 
-from app.media.actions import sweep_deletions
 from sqlalchemy import text
 
 from app.cases.actions import close_confirmed_by_silence
@@ -10,6 +9,7 @@ from app.core import clock
 from app.core.db import transaction
 from app.deadlines.actions import record_breaches as record
 from app.identity.actions import forget_expired
+from app.media.actions import sweep_deletions
 from workers.celery_app import celery
 
 KEYS_KEPT = timedelta(days=30)

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Annotated
 
 from fastapi import Depends
-from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy import Connection, Engine, create_engine, text
 from sqlmodel import Session
 
 from app.core import doorbell
@@ -40,6 +40,24 @@ def dispose(*, inherited: bool = False) -> None:
     """Close the pool and forget it; one inherited through a fork is only forgotten, the parent still uses it."""
     engine().dispose(close=not inherited)
     engine.cache_clear()
+
+
+class UnfitServer(Exception):
+    """The database server cannot hold our data as promised; the text says what to change."""
+
+
+OLDEST_SERVER = 170_000
+
+
+def check_server(session: Session) -> None:
+    """Refuse a server that is too old, or whose locale does not know Vietnamese letters (search would drop them)."""
+    version, encoding, folds = session.execute(
+        text("SELECT current_setting('server_version_num')::int, current_setting('server_encoding'), lower('Đ') = 'đ'")
+    ).one()
+    if version < OLDEST_SERVER:
+        raise UnfitServer(f"PostgreSQL {version // 10_000} is too old: 17 or newer is needed")
+    if encoding != "UTF8" or not folds:
+        raise UnfitServer("the database needs encoding UTF8 and an LC_CTYPE that knows Vietnamese, such as C.UTF-8")
 
 
 def owe(session: Session, kind: str) -> None:

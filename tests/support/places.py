@@ -2,6 +2,7 @@
 
 import json
 from datetime import date
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -12,6 +13,7 @@ EFFECTIVE = date(2025, 7, 1)
 WEST, SOUTH, STEP, COLUMNS = 105.4, 21.4, 0.1, 8
 
 
+@cache
 def codes() -> list[str]:
     """The commune codes of the shipped pack, in their order."""
     file = yaml.safe_load((ROOT / "packs/thai_nguyen/units/communes.yaml").read_text())

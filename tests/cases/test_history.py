@@ -1,0 +1,50 @@
+"""History is append-only: by privilege for the application, by trigger for everybody."""
+
+from uuid import uuid4
+
+import psycopg
+import pytest
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+
+from app.cases.actions import submit
+from app.core import db
+from app.embedded import Database
+from app.reports.schemas import ReportIn
+from tests.support import make
+
+REWRITES = [
+    "UPDATE case_event SET verb = 'forged'",
+    "DELETE FROM case_event",
+    "TRUNCATE case_event",
+    "TRUNCATE case_event_2026",
+    "UPDATE audit_entry SET topic = 'forged'",
+    "DELETE FROM audit_entry",
+    "TRUNCATE identity_read",
+]
+
+
+@pytest.mark.parametrize(
+    "statement", [*REWRITES, "DROP TABLE case_event", "ALTER TABLE case_event DISABLE TRIGGER ALL"]
+)
+def test_the_application_may_not_rewrite_history(connection: Connection, statement: str) -> None:
+    with pytest.raises(DBAPIError, match=r"permission denied|must be owner"), connection.begin_nested():
+        connection.execute(text(statement))
+
+
+def test_even_the_owner_meets_a_trigger(committed: Database) -> None:
+    with db.transaction() as session:
+        submit(session, make.citizen(session), ReportIn(**make.report_body()), uuid4())
+    for statement in REWRITES:
+        with psycopg.connect(committed.owner_url) as owner:
+            with pytest.raises(psycopg.errors.RaiseException, match="append-only"):
+                owner.execute(statement)
+            owner.rollback()
+
+
+def test_the_events_of_a_year_lie_in_its_partition(committed: Database) -> None:
+    with db.transaction() as session:
+        submit(session, make.citizen(session), ReportIn(**make.report_body()), uuid4())
+    with psycopg.connect(committed.owner_url) as owner:
+        rows = owner.execute("SELECT tableoid::regclass::text, to_char(at, 'YYYY') FROM case_event").fetchall()
+    assert [table for table, _ in rows] == [f"case_event_{year}" for _, year in rows]
