@@ -144,7 +144,7 @@ def router(may_see: MaySee) -> APIRouter:
 
     @routes.get(
         "/media/{media_id}/{size}",
-        operation_id="get_picture",
+        operation_id="get_media_size",
         summary="Xem ảnh",
         status_code=307,
         response_class=Response,

@@ -254,10 +254,19 @@ class Derived:
     hint: Hint
 
 
+class _StillWebP(WebPImageFile):
+    """One frame: the animation decoder, which holds two canvases of 4 bytes a pixel, is freed as soon as it is out."""
+
+    def _get_next(self) -> tuple[bytes, int, int]:
+        frame = super()._get_next()
+        del self._decoder
+        return frame
+
+
 _DECODERS: dict[str, type[ImageFile]] = {
     "image/jpeg": JpegImageFile,
     "image/png": PngImageFile,
-    "image/webp": WebPImageFile,
+    "image/webp": _StillWebP,
     "image/heic": HeifImageFile,
 }
 # One photo, one core: the worker's other children use the rest.
@@ -422,8 +431,8 @@ def _taken_at(exif: Exif) -> datetime | None:
         minutes = sign * (int(offset[2]) * 60 + int(offset[3]))
         if abs(minutes) <= 14 * 60:
             moment = moment.replace(tzinfo=timezone(timedelta(minutes=minutes)))
-    # Cameras whose clock was never set say 1970, 1980 or 2000; digital cameras with EXIF are not older than 1995.
-    return moment.astimezone(UTC) if moment.year >= 1995 else None  # noqa: PLR2004
+    # A clock that was never set says 1970 or 1980; EXIF itself is from 1995. (Year 9999 has no UTC everywhere.)
+    return moment.astimezone(UTC) if 1995 <= moment.year < 2100 else None  # noqa: PLR2004
 
 
 def _position(exif: Exif) -> tuple[float, float] | tuple[None, None]:
