@@ -494,5 +494,5 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _last_line(log: Path) -> str:
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-    told = (line.strip(" .│╰─╯") for line in reversed(lines))
+    told = (line.strip(" .│╰─╯").removeprefix("phananh: ") for line in reversed(lines))
     return next((line for line in told if line and not line.startswith("For further information")), "it said nothing")
