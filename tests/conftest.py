@@ -1,7 +1,7 @@
 """The ground every test stands on: a real PostgreSQL and a real Valkey, migrated by the real migrations."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -37,7 +37,9 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
 @pytest.fixture(scope="session")
 def template(postgres: Postgres, valkey: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Database:
     """A migrated database with the pack and surveyed (synthetic) boundaries, to be copied and never used."""
-    from app.cli import alembic_config, command, load_pack  # noqa: PLC0415 - reads the settings made here
+    from alembic import command  # noqa: PLC0415
+
+    from app.cli import alembic_config, load_pack  # noqa: PLC0415 - reads the settings made here
     from app.orgunits.actions import import_boundaries  # noqa: PLC0415
 
     database = postgres.create_database(TEMPLATE)
@@ -138,7 +140,9 @@ def _settle(database: Database, valkey: Valkey, var: Path) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """With CI=true a skip outside the allow-list is a failure: a test that silently does not run proves nothing."""
     report = yield
     if report.skipped and os.environ.get("CI") == "true" and not hasattr(report, "wasxfail"):

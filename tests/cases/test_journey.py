@@ -12,6 +12,7 @@ from app.cases.models import Case, CaseEvent, CaseHop
 from app.core.db import Session
 from app.deadlines.models import SlaClock
 from app.notifications.models import Message
+from app.routing.actions import assign_owed
 from tests.support import make, places
 
 HOME, ELSEWHERE = places.codes()[0], places.codes()[50]
@@ -76,7 +77,7 @@ def test_a_dispatcher_verifies_and_the_machine_routes_on(client: TestClient, ses
     assert [row["reference"] for row in queue["items"]] == [receipt["reference"]]
     case_id = UUID(queue["items"][0]["id"])
     assert make.move(client, dispatcher, case_id, "verify").json()["state"] == "routing"
-    make.assign_owed()
+    assign_owed()
     case = session.get_one(Case, case_id, populate_existing=True)
     assert (case.state, case.route_reason) == ("assigned", "category")
     assert_sound(session, case_id)
