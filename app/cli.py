@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+import yaml
 from alembic import command
 from alembic.config import Config
 
@@ -86,6 +87,14 @@ def migrate() -> None:
 def api(host: str = "127.0.0.1", port: Annotated[int, typer.Option(envvar="PORT")] = 8000) -> None:
     """Serve HTTP in one process."""
     processes.become(processes.api_argv("--host", host, "--port", str(port)))
+
+
+@cli.command()
+def openapi() -> None:
+    """Print the contract with mobile apps, as the server serves it."""
+    from app.main import app  # noqa: PLC0415 - the application is not needed by any other command
+
+    typer.echo(yaml.safe_dump(app.openapi(), allow_unicode=True, sort_keys=False, width=120), nl=False)
 
 
 @cli.command()
