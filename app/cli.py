@@ -1,5 +1,6 @@
 """Operator commands: `phananh …`, or `python -m app.cli …`."""
 
+import hashlib
 import sys
 from collections.abc import Iterator
 from datetime import date
@@ -16,7 +17,9 @@ from app.catalog import actions as catalog
 from app.catalog.schemas import CategoriesFile, GroupsFile
 from app.core.config import ROOT, settings
 from app.core.db import Session, transaction
+from app.core.models import ConfigVersion
 from app.core.packfile import Finding, PackError, read_yaml
+from app.core.versioned import bump
 from app.deadlines import actions as deadlines
 from app.identity.actions import audit
 from app.orgunits import actions as orgunits
@@ -51,6 +54,14 @@ def load_pack(session: Session, where: Path) -> Iterator[str]:
     yield f"boundaries: {orgunits.make_approximate(session, where)}"
 
 
+def digest(where: Path) -> str:
+    """A name for the content of a pack: SHA-256 over its files and their places."""
+    content = hashlib.sha256()
+    for file in sorted(where.rglob("*.yaml")):
+        content.update(str(file.relative_to(where)).encode() + b"\x00" + hashlib.sha256(file.read_bytes()).digest())
+    return content.hexdigest()
+
+
 def check_pack(where: Path) -> list[Finding]:
     """Every mistake in every section of a pack."""
     try:
@@ -81,6 +92,13 @@ def migrate() -> None:
     """Bring the database to the newest tables (needs OWNER_DATABASE_URL)."""
     command.upgrade(alembic_config(), "head")
     typer.echo("migrated")
+
+
+@cli.command()
+def prepare() -> None:
+    """Migrate, then load the configured pack where it is new: what every start on one machine begins with."""
+    migrate()
+    pack_load()
 
 
 @cli.command()
@@ -137,13 +155,24 @@ def pack_check(pack_dir: PackDir = None) -> None:
 
 
 @pack.command("load")
-def pack_load(pack_dir: PackDir = None) -> None:
-    """Load a pack: units, catalogue, calendar, policies, rules; approximate boundaries where there are none yet."""
+def pack_load(
+    pack_dir: PackDir = None,
+    again: Annotated[bool, typer.Option(help="Also where these very files were loaded before.")] = False,
+) -> None:
+    """Load a pack: units, catalogue, calendar, policies, rules, and approximate boundaries until there are others.
+
+    Files that were loaded before are not loaded again by themselves: what an administrator changed since then stays.
+    """
     where = pack_dir or settings().province_pack
+    mark = f"pack {digest(where)}"
     try:
         with transaction() as session:
+            if session.get(ConfigVersion, mark) and not again:
+                typer.echo("unchanged")
+                return
             for line in load_pack(session, where):
                 typer.echo(line)
+            bump(session, mark)
     except PackError as error:
         for finding in error.findings:
             typer.echo(str(finding), err=True)
