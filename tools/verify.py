@@ -1,0 +1,349 @@
+"""Holds everything that is stored about cases against their events: `python -m tools.verify`.
+
+History is the truth. Whatever else is stored about a case (its row, its hops, its clocks, the messages owed, the
+public copy) must be what the workflow table makes of that history, told a second time here and independently of the
+code that wrote it.
+"""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+from sqlalchemy import text
+
+from app.cases.actions import NOTIFIES
+from app.cases.rules import ALL, AT_UNIT, BODY_FIELDS, HOP_OUTCOMES, State, commit_to, explain, rule_for, verify_chain
+from app.core import clock
+from app.core.db import Session, transaction
+from app.deadlines.rules import CLOCKS, breach, verdict
+from app.kpi.queries import Period, handling
+from app.kpi.rules import Standing
+from app.orgunits.queries import directory
+from app.reports.schemas import LocationIn, ReportIn, evidence_text
+
+Row = Mapping[str, Any]
+BEGINNING = date(2020, 1, 1)
+_ENDED = (State.REJECTED, State.WITHDRAWN, State.MERGED)
+_DONE = (State.RESOLVED, State.CLOSED)
+
+
+def problems(session: Session) -> list[str]:
+    """Everything that does not fit, a sentence each; none is how it should be. Reads all, so not for millions."""
+    return [*_counts(session), *_cases(session), *_measures(session)]
+
+
+def main() -> int:
+    """Look at one moment of a system that may be running; answers 1 when something does not fit."""
+    with transaction() as session:
+        session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+        found = problems(session)
+        number = session.execute(text("SELECT count(*) FROM case_file")).scalar_one()
+    for line in found:
+        print(line)
+    print(f"{number} cases, {len(found)} problems")
+    return 1 if found else 0
+
+
+# --- every report has its case -------------------------------------------------------------------------------------
+
+_COUNTED = {
+    "reports without a case": "SELECT id FROM report WHERE id NOT IN (SELECT report_id FROM case_file)",
+    "reports without content": "SELECT id FROM report WHERE id NOT IN (SELECT report_id FROM report_content)",
+    "cases without event 1": """SELECT id FROM case_file WHERE NOT EXISTS
+                                (SELECT FROM case_event WHERE case_id = case_file.id AND seq = 1)""",
+    "events without a case": "SELECT DISTINCT case_id FROM case_event WHERE case_id NOT IN (SELECT id FROM case_file)",
+    "two cases of one report": "SELECT report_id FROM case_file GROUP BY report_id HAVING count(*) > 1",
+    "open cases of a unit without a stay there": f"""SELECT id FROM case_file
+        WHERE state IN ({", ".join(f"'{state}'" for state in AT_UNIT)})
+        AND NOT EXISTS (SELECT FROM case_hop WHERE case_id = case_file.id AND ended_at IS NULL)""",
+}
+
+
+def _counts(session: Session) -> Iterator[str]:
+    for what, query in _COUNTED.items():
+        found = session.execute(text(query)).scalars().all()
+        if found:
+            yield f"{what}: {len(found)}, the first is {found[0]}"
+
+
+# --- a case is what its events say -----------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Stored:
+    """Everything stored about cases, by case."""
+
+    events: dict[Any, list[Row]]
+    hops: dict[Any, list[Row]]
+    clocks: dict[Any, list[Row]]
+    texts: dict[Any, list[Row]]
+    messages: dict[Any, list[Row]]
+
+
+def _cases(session: Session) -> Iterator[str]:
+    stored = _Stored(
+        events=_by_case(session, "SELECT * FROM case_event ORDER BY case_id, seq"),
+        hops=_by_case(session, "SELECT * FROM case_hop ORDER BY case_id, started_seq"),
+        clocks=_by_case(session, "SELECT * FROM sla_clock ORDER BY case_id, started_seq, kind"),
+        texts=_by_case(session, "SELECT * FROM case_text ORDER BY case_id, seq"),
+        messages=_by_case(session, "SELECT * FROM message WHERE case_id IS NOT NULL ORDER BY case_id, dedupe_key"),
+    )
+    evidence = "SELECT c.*, r.category_code, p.published_at AS copied_at FROM report_content c"
+    joins = "JOIN report r ON r.id = c.report_id LEFT JOIN public_copy p ON p.report_id = c.report_id"
+    contents = {row["report_id"]: row for row in _read(session, f"{evidence} {joins}")}
+    units = directory(session)
+    for case in _read(session, "SELECT * FROM case_file ORDER BY id"):
+        content = contents.get(case["report_id"])
+        for fault in _faults(case, stored, content):
+            yield f"{case['reference']}: {fault}"
+        if content is not None and (events := stored.events.get(case["id"])):
+            unit = units.by_id(content["stated_unit_id"]) if content["stated_unit_id"] else None
+            if _commitment(content, unit.code if unit else None) != bytes(events[0]["commitment"]):
+                yield f"{case['reference']}: event 1 does not commit to the report's content"
+
+
+def _by_case(session: Session, query: str) -> dict[Any, list[Row]]:
+    return {case_id: list(group) for case_id, group in groupby(_read(session, query), key=itemgetter("case_id"))}
+
+
+def _read(session: Session, query: str) -> Iterator[Row]:
+    return (dict(row) for row in session.execute(text(query)).mappings())
+
+
+def _faults(case: Row, stored: _Stored, content: Row | None) -> Iterator[str]:
+    events = stored.events.get(case["id"], [])
+    fault = verify_chain([_hashed(event) for event in events]) or explain(events)
+    if fault or not events:
+        yield fault or "it has no history"
+        return
+    told = _Told()
+    for event in events:
+        told.hear(event)
+    yield from told.out_of_order
+    yield from _differences("case", told.row(), case)
+    yield from _rows("hop", told.hops, stored.hops.get(case["id"], []))
+    yield from _rows("clock", told.expected_clocks(), stored.clocks.get(case["id"], []))
+    yield from _clock_faults(stored.clocks.get(case["id"], []))
+    yield from _texts(events, stored.texts.get(case["id"], []))
+    yield from _messages(events, stored.messages.get(case["id"], []))
+    if content is not None and content["copied_at"] != told.published_at:
+        yield f"published at {told.published_at}, the public copy is of {content['copied_at']}"
+
+
+def _hashed(event: Row) -> Row:
+    """What is hashed, as bytes where the driver hands over views."""
+    return {name: event[name] for name in BODY_FIELDS} | {"body": event["body"], "hash": event["hash"]}
+
+
+def _differences(what: str, expected: Row, found: Row) -> Iterator[str]:
+    for name, value in expected.items():
+        if _same(found[name]) != _same(value):
+            yield f"{what}: {name} is {found[name]}, its events say {value}"
+
+
+def _same(value: Any) -> Any:
+    return bytes(value) if isinstance(value, bytes | memoryview) else value
+
+
+def _rows(what: str, expected: Sequence[Row], found: Sequence[Row]) -> Iterator[str]:
+    if len(expected) != len(found):
+        yield f"{len(found)} rows of {what}, its events say {len(expected)}"
+        return
+    for one, other in zip(expected, found, strict=True):
+        yield from _differences(f"{what} of event {one['started_seq']}", one, other)
+
+
+# --- the second telling ----------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Told:
+    """What the workflow table makes of a case's events."""
+
+    last: Row = field(default_factory=dict)
+    cycle: int = 1
+    received_at: datetime | None = None
+    resolved_at: datetime | None = None
+    published_at: datetime | None = None
+    hidden_at: datetime | None = None
+    outcome: str | None = None
+    rating: str | None = None
+    reject_code: str | None = None
+    hops: list[dict[str, Any]] = field(default_factory=list)
+    clocks: list[dict[str, Any]] = field(default_factory=list)
+    out_of_order: list[str] = field(default_factory=list)
+
+    def hear(self, event: Row) -> None:
+        """One more event."""
+        if self.last and event["at"] < self.last["at"]:
+            self.out_of_order.append(f"event {event['seq']} lies before its predecessor")
+        self.received_at = self.received_at or event["at"]
+        self.cycle += event["verb"] == "reopen"
+        self._notes(event)
+        self._hops(event)
+        self._clocks(event)
+        self.last = event
+
+    def row(self) -> dict[str, Any]:
+        """The case's row."""
+        same = ("unit_id", "commune_id", "category_code", "urgency", "channel", "due_at")
+        return {name: self.last[name] for name in same} | {
+            "state": self.last["to_state"],
+            "version": self.last["seq"],
+            "head": self.last["hash"],
+            "updated_at": self.last["at"],
+            "cycle": self.cycle,
+            "received_at": self.received_at,
+            "resolved_at": self.resolved_at if self.last["to_state"] in _DONE else None,
+            "published_at": self.published_at,
+            "hidden_at": self.hidden_at,
+            "outcome": self.outcome,
+            "rating": self.rating,
+            "reject_code": self.reject_code,
+        }
+
+    def _notes(self, event: Row) -> None:
+        match event["verb"]:
+            case "resolve":
+                self.resolved_at, self.outcome = event["at"], event["code"]
+            case "publish":
+                self.published_at = event["at"]
+            case "hide":
+                self.hidden_at = event["at"]
+            case "unhide":
+                self.hidden_at = None
+            case "rate":
+                self.rating = event["code"].partition(":")[0]
+            case "reject":
+                self.reject_code = event["code"]
+
+    def _hops(self, event: Row) -> None:
+        staying = next((hop for hop in self.hops if hop["ended_at"] is None), None)
+        if staying and event["from_state"] in AT_UNIT:
+            if event["verb"] == "accept":
+                staying["accepted_at"] = event["at"]
+            if event["verb"] in HOP_OUTCOMES:
+                staying |= {"ended_at": event["at"], "outcome": HOP_OUTCOMES[event["verb"]]}
+        if event["to_state"] == State.ASSIGNED and event["verb"] in ("assign", "transfer", "reopen"):
+            self.hops.append(
+                {
+                    "started_seq": event["seq"],
+                    "cycle": self.cycle,
+                    "unit_id": event["unit_id"],
+                    "received_at": event["at"],
+                    "due_at": event["due_at"],
+                    "accepted_at": None,
+                    "ended_at": None,
+                    "outcome": None,
+                }
+            )
+
+    def _clocks(self, event: Row) -> None:
+        rule = rule_for(event["from_state"], event["verb"]) if event["from_state"] else None
+        stops = rule.stops if rule else ()
+        for running in self.clocks:
+            if running["stopped_at"] is None and (stops == ALL or running["kind"] in stops):
+                running["stopped_at"] = event["at"]
+        starts = rule.starts if rule else ("verify",) if event["to_state"] == State.VERIFYING else ()
+        for kind in starts:
+            known = [running for running in self.clocks if (running["kind"], running["cycle"]) == (kind, self.cycle)]
+            if any(running["stopped_at"] is None for running in known) or (known and kind != "accept"):
+                continue
+            self.clocks.append(
+                {
+                    "started_seq": event["seq"],
+                    "kind": kind,
+                    "cycle": self.cycle,
+                    "started_at": event["at"],
+                    "stopped_at": None,
+                }
+            )
+
+    def expected_clocks(self) -> list[dict[str, Any]]:
+        """In the order in which they are read."""
+        return sorted(self.clocks, key=itemgetter("started_seq", "kind"))
+
+
+def _clock_faults(clocks: Sequence[Row]) -> Iterator[str]:
+    """Verdicts that do not follow from the moments."""
+    for row in clocks:
+        name = f"clock {row['kind']} of event {row['started_seq']}"
+        if row["kind"] not in CLOCKS or row["due_at"] < row["started_at"]:
+            yield f"{name} is not sound"
+        if row["stopped_at"] is None:
+            if row["breached_at"] not in (None, row["due_at"]):
+                yield f"{name} runs and was breached at another moment than it fell due"
+            continue
+        if row["met"] != verdict(row["due_at"], row["stopped_at"]):
+            yield f"{name}: the verdict {row['met']} does not follow from due and stop"
+        if row["breached_at"] != breach(row["due_at"], row["stopped_at"]):
+            yield f"{name}: the breach {row['breached_at']} does not follow from due and stop"
+
+
+def _texts(events: Sequence[Row], texts: Sequence[Row]) -> Iterator[str]:
+    """Texts are committed to by their events; a missing one was erased, one too many was never said."""
+    committed = {event["seq"]: event["commitment"] for event in events if event["seq"] > 1}
+    for row in texts:
+        commitment = committed.get(row["seq"])
+        if commitment is None or bytes(commitment) != commit_to(bytes(row["nonce"]), row["body"]):
+            yield f"the text of event {row['seq']} is not the one the event commits to"
+
+
+def _messages(events: Sequence[Row], messages: Sequence[Row]) -> Iterator[str]:
+    """One message for every event that owes one, and no other."""
+    owed = sorted((f"{event['case_id']}:{event['seq']}", NOTIFIES[event["verb"]]) for event in events if event["verb"] in NOTIFIES)  # fmt: skip  # noqa: E501
+    found = sorted((row["dedupe_key"], row["template"]) for row in messages)
+    if owed != found:
+        yield f"messages owed by events: {len(owed)}, found: {len(found)}, or of another kind"
+
+
+def _commitment(content: Row, commune: str | None) -> bytes:
+    """What event 1 commits to, from the content as stored."""
+    fix = content["lat"] is not None
+    report = ReportIn.model_construct(
+        id=content["report_id"],
+        category=content["category_code"],
+        description=content["description"],
+        location=LocationIn(lat=content["lat"], lon=content["lon"], accuracy_m=content["accuracy_m"]) if fix else None,
+        commune=commune,
+        place_text=content["place_text"],
+        address=content["address"],
+    )
+    return commit_to(bytes(content["nonce"]), evidence_text(report))
+
+
+# --- the measures add up ---------------------------------------------------------------------------------------------
+
+
+def _measures(session: Session) -> Iterator[str]:
+    """The identity of DOMAIN.md holds, and the board counts every case there is, each as its row stands."""
+    now = clock.now()
+    try:
+        board = handling(session, Period(BEGINNING, clock.local_day(now) + timedelta(days=1)), as_of=now)
+    except ValueError as error:
+        yield f"measures: {error}"
+        return
+    rows = session.execute(text("SELECT state, count(*) FROM case_file GROUP BY state")).all()
+    states = {row[0]: row[1] for row in rows}
+    total, count = board.total, board.total.standings
+    open_now = sum(number for state, number in states.items() if state not in (*_DONE, *_ENDED, State.VERIFYING))
+    expected = {
+        "received": (total.received, sum(states.values())),
+        "verifying": (count[Standing.VERIFYING], states.get("verifying", 0)),
+        "withdrawn": (count[Standing.WITHDRAWN], states.get("withdrawn", 0)),
+        "rejected": (count[Standing.REJECTED], states.get("rejected", 0)),
+        "merged": (count[Standing.MERGED], states.get("merged", 0)),
+        "handled": (total.handled, sum(states.get(state, 0) for state in _DONE)),
+        "open": (count[Standing.IN_TIME] + count[Standing.OVERDUE], open_now),
+    }
+    for what, (told, stored) in expected.items():
+        if told != stored:
+            yield f"measures: {what} is {told}, the cases say {stored}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
