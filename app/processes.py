@@ -258,7 +258,7 @@ class Supervisor:
         self._prepare(MIGRATE)
         self._start_background()  # they take a while to come up, and have nothing to do before there are reports
         self._prepare(LOAD)
-        if self._demo:
+        if self._demo and not self._accounts():  # the seeding looks after them as well, when everybody is served
             self._prepare(ACCOUNTS)
         self._start_api(listener.fileno())
         self._wait_until_ready()
@@ -377,6 +377,7 @@ class Supervisor:
         fresh.replace(path)
 
     def _seed(self) -> None:
+        self._show_accounts()
         seeding = self._program("demo", [sys.executable, *SEEDING])
         self._seeding.append(seeding)
         seeding.start()
@@ -384,18 +385,26 @@ class Supervisor:
 
     def _watch_seeding(self) -> None:
         for seeding in tuple(self._seeding):
-            if (status := seeding.ended()) is not None:
-                self._seeding.remove(seeding)
-                if status:
-                    _say(f"Dữ liệu mẫu chưa xong / seeding failed: {_last_line(seeding.log)} (more in {seeding.log}).")
-                self._note_addresses()
-                self._show_accounts()
+            if (status := seeding.ended()) is None:
+                continue
+            self._seeding.remove(seeding)
+            self._note_addresses()
+            took = time.monotonic() - seeding.started_at
+            if status:
+                _say(f"Dữ liệu mẫu chưa xong / seeding failed: {_last_line(seeding.log)} (more in {seeding.log}).")
+            else:
+                _say(f"Dữ liệu mẫu đã sẵn sàng / demo data is there ({took:.1f} s).")
+
+    def _accounts(self) -> list[dict[str, str]]:
+        found: list[dict[str, str]] = _read_json(self._var_dir / "demo.json").get("accounts", [])
+        return found
 
     def _show_accounts(self) -> None:
+        """Show one account of each role; the file has all of them."""
+        first = {account.get("role", ""): account for account in reversed(self._accounts())}
+        lines = ["  " + " · ".join(value for value in account.values() if value) for account in first.values()]
         path = self._var_dir / "demo.json"
-        accounts = _read_json(path).get("accounts", [])
-        lines = [" · ".join(str(value) for value in account.values() if value) for account in accounts]
-        _say(f"Tài khoản mẫu / demo accounts ({path}):", *(f"  {line}" for line in lines))
+        _say("", f"Tài khoản mẫu / demo accounts (tất cả / all: {path}):", *reversed(lines))
 
     # stopping
 

@@ -1,15 +1,24 @@
 """Real processes in tests: mark them, find every descendant by its mark, wait for a condition."""
 
 import os
+import re
 import secrets
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+RUN = """
+import sys
+from app import processes
+sys.exit(processes.run(port=int(sys.argv[1]), demo=False))
+"""
 
 
 @dataclass
@@ -74,3 +83,62 @@ def wait_for(condition: Callable[[], object], what: str, seconds: float = 30) ->
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
         time.sleep(0.01)
+
+
+class Running:
+    """A supervisor in a process of its own, with what it has said so far."""
+
+    def __init__(self, mark: Mark, port: int = 0, **extra: str) -> None:
+        self.mark = mark
+        mark.extra = {"PHANANH_VAR_DIR": str(mark.place / "var"), **extra}
+        for name in ("DATABASE_URL", "OWNER_DATABASE_URL", "REDIS_URL"):
+            mark.extra.setdefault(name, "")
+        self.started_at = time.monotonic()
+        self.process = mark.start(RUN, str(port))
+        self.said: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        self.said.extend(self.process.stdout)
+
+    @property
+    def text(self) -> str:
+        return "".join(self.said)
+
+    def until(self, words: str, seconds: float = 100) -> None:
+        wait_for(lambda: words in self.text or self.process.poll() is not None, words, seconds)
+        assert words in self.text, self.text
+
+    def address(self) -> str:
+        self.until("Sẵn sàng / ready (")
+        self.until("Ctrl-C")
+        found = re.search(r"http://(127\.0\.0\.1:\d+)/v1", self.text)
+        assert found, self.text
+        return found[1]
+
+    def end(self, seconds: float = 40) -> str:
+        self.process.wait(seconds)
+        self._reader.join(10)
+        assert self.process.stdout
+        self.process.stdout.close()
+        return self.text
+
+    def children(self) -> dict[str, int]:
+        """The supervisor's own children by what they are; processes that are still becoming it do not count."""
+        kinds = {
+            "pginstall/bin/postgres -D": "postgres",
+            "valkey-server": "valkey",
+            "uvicorn": "api",
+            "workers.relay": "relay",
+            "-Q media": "media",
+            "-Q routing": "routing",
+            " beat ": "scheduler",
+        }
+        found: dict[str, int] = {}
+        for pid, line in children_of(self.process.pid).items():
+            kind = next((name for words, name in kinds.items() if words in line and "launch.py" not in line), None)
+            if kind:
+                found[kind if kind not in found else f"{kind}-2"] = pid
+        return found

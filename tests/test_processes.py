@@ -6,82 +6,15 @@ import os
 import re
 import signal
 import socket
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.running import Mark, children_of, wait_for
+from tests.running import Mark, Running, wait_for
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
-
-RUN = """
-import sys
-from app import processes
-sys.exit(processes.run(port=int(sys.argv[1]), demo=False))
-"""
-
-
-class Running:
-    """A supervisor in a process of its own, with what it has said so far."""
-
-    def __init__(self, mark: Mark, port: int = 0, **extra: str) -> None:
-        self.mark = mark
-        mark.extra = {"PHANANH_VAR_DIR": str(mark.place / "var"), **extra}
-        for name in ("DATABASE_URL", "OWNER_DATABASE_URL", "REDIS_URL"):
-            mark.extra.setdefault(name, "")
-        self.started_at = time.monotonic()
-        self.process = mark.start(RUN, str(port))
-        self.said: list[str] = []
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stdout
-        self.said.extend(self.process.stdout)
-
-    @property
-    def text(self) -> str:
-        return "".join(self.said)
-
-    def until(self, words: str, seconds: float = 100) -> None:
-        wait_for(lambda: words in self.text or self.process.poll() is not None, words, seconds)
-        assert words in self.text, self.text
-
-    def address(self) -> str:
-        self.until("Sẵn sàng / ready (")
-        self.until("Ctrl-C")
-        found = re.search(r"http://(127\.0\.0\.1:\d+)/v1", self.text)
-        assert found, self.text
-        return found[1]
-
-    def end(self, seconds: float = 40) -> str:
-        self.process.wait(seconds)
-        self._reader.join(10)
-        assert self.process.stdout
-        self.process.stdout.close()
-        return self.text
-
-    def children(self) -> dict[str, int]:
-        """The supervisor's own children by what they are; processes that are still becoming it do not count."""
-        kinds = {
-            "pginstall/bin/postgres -D": "postgres",
-            "valkey-server": "valkey",
-            "uvicorn": "api",
-            "workers.relay": "relay",
-            "-Q media": "media",
-            "-Q routing": "routing",
-            " beat ": "scheduler",
-        }
-        found: dict[str, int] = {}
-        for pid, line in children_of(self.process.pid).items():
-            kind = next((name for words, name in kinds.items() if words in line and "launch.py" not in line), None)
-            if kind:
-                found[kind if kind not in found else f"{kind}-2"] = pid
-        return found
 
 
 @pytest.fixture
@@ -139,33 +72,22 @@ def test_the_life_of_a_system(mark: Mark) -> None:
     wait_for(lambda: is_up(address), "the API is ready again", 60)
     assert get(address, "/v1/categories") == categories
 
-    # Ctrl-C: everything ends, in good order.
-    running.process.send_signal(signal.SIGINT)
-    assert running.end().endswith("Đang dừng / stopping …\nĐã dừng / stopped.\n")
-    assert running.process.returncode == 0
-    assert not mark.alive()
-    log = (mark.place / "var" / "postgres" / "server.log").read_text()
-    assert log.rstrip().endswith("database system is shut down")
-
-    # A second start takes seconds and keeps the data; kill -9 leaves nothing running, and a third start recovers.
-    running = Running(mark, port=int(address.split(":")[1]))
-    assert running.address() == address
-    assert time.monotonic() - running.started_at < 30
-    assert get(address, "/v1/categories") == categories
+    # kill -9 of the supervisor leaves nothing running; the next start recovers, at the same address, with the data.
     assert len(mark.alive()) > len(PARTS), "the pool children of the workers are there as well"
     running.process.kill()
     running.end()
     wait_for(lambda: not mark.alive(), "the end of every process", 15)
-
-    running = Running(mark, port=int(address.split(":")[1]))
-    assert running.address() == address
+    again = Running(mark, port=int(address.split(":")[1]))
+    assert again.address() == address
     assert get(address, "/v1/categories") == categories
-    running.process.send_signal(signal.SIGTERM)
-    time_asked = time.monotonic()
-    running.process.send_signal(signal.SIGINT)  # a second time: without patience
-    running.end()
-    assert time.monotonic() - time_asked < 10
+
+    # Ctrl-C: everything ends, in good order.
+    again.process.send_signal(signal.SIGINT)
+    assert again.end().endswith("Đang dừng / stopping …\nĐã dừng / stopped.\n")
+    assert again.process.returncode == 0
     assert not mark.alive()
+    log = (mark.place / "var" / "postgres" / "server.log").read_text()
+    assert log.rstrip().endswith("database system is shut down")
 
 
 def test_a_taken_port_is_one_sentence_before_anything_is_made(mark: Mark) -> None:
@@ -188,6 +110,7 @@ def test_a_second_run_on_the_same_data_is_refused_by_name(mark: Mark) -> None:
     assert f"phananh is already running on {mark.place}/var (pid {first.process.pid})" in second.end()
     assert second.process.returncode == 1
     first.process.send_signal(signal.SIGINT)
+    first.process.send_signal(signal.SIGTERM)  # asked twice: without patience
     first.end()
     assert not mark.alive()
 
@@ -224,12 +147,23 @@ def test_an_unknown_setting_stops_the_start_with_its_name(mark: Mark) -> None:
     assert not mark.alive()
 
 
-def test_the_signal_of_a_part_that_cannot_live_is_told_once_ready_is_out_of_reach(mark: Mark) -> None:
-    """A directory in the way of a log file: the part cannot start, and the sentence says what is wrong."""
-    (mark.place / "var" / "log" / "relay.log").mkdir(parents=True)
+def test_what_is_in_the_way_of_a_log_file_is_one_sentence(mark: Mark) -> None:
+    (mark.place / "var" / "log" / "migrate.log").mkdir(parents=True)
     running = Running(mark)
     text = running.end(90)
     assert running.process.returncode == 1
-    assert "relay.log" in text or "cannot be used" in text
+    assert f"phananh: {mark.place}/var/log/migrate.log cannot be used: Is a directory." in text
     assert "Traceback" not in text
+    assert not mark.alive()
+
+
+def test_what_cannot_come_up_is_named_with_its_reason(mark: Mark) -> None:
+    """The scheduler's file is a directory: it dies at every start, and the start is given up with its words."""
+    (mark.place / "var" / "scheduler").mkdir(parents=True)
+    (mark.place / "var" / "scheduler.dat").mkdir()
+    running = Running(mark)
+    running.until("scheduler: dừng bất thường", 90)
+    running.process.send_signal(signal.SIGINT)
+    text = running.end()
+    assert re.search(r"ended \(.*scheduler.*\), starting again", text), text
     assert not mark.alive()
