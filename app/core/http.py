@@ -34,7 +34,7 @@ log = structlog.get_logger("http")
 
 Lang = Literal["vi", "en"]
 PROBLEM = "application/problem+json"
-# Of every body but a form with files, whose endpoint counts for itself.
+# Of every body but those of `streamed` paths.
 MAX_BODY_BYTES = 64 * 1024
 
 REQUESTS = Counter("http_requests_total", "Answered requests.", ["method", "route", "status"])
@@ -52,7 +52,12 @@ def language(request: Request) -> Lang:
     return "en" if wanted.startswith("en") else "vi"
 
 
-Language = Annotated[Lang, Depends(language)]
+# async without awaiting anything: a plain function would cost a hop to a thread on the hot path.
+async def _language(request: Request) -> Lang:
+    return language(request)
+
+
+Language = Annotated[Lang, Depends(_language)]
 
 
 def problem(request: Request, error: DomainError, errors: Sequence[dict[str, Any]] = ()) -> JSONResponse:
@@ -86,8 +91,11 @@ def _plain(params: dict[str, object]) -> dict[str, object]:
     return {name: value if isinstance(value, int | float | bool) else str(value) for name, value in params.items()}
 
 
-def install(app: FastAPI) -> None:
-    """Make every refusal of `app` a problem document and give every request an id."""
+def install(app: FastAPI, *, streamed: frozenset[str] = frozenset()) -> None:
+    """Make every refusal of `app` a problem document, give every request an id and every body a limit.
+
+    The paths of `streamed` count the bytes of their bodies themselves, while they come in.
+    """
 
     @app.exception_handler(DomainError)
     def _domain(request: Request, error: DomainError) -> JSONResponse:
@@ -120,7 +128,7 @@ def install(app: FastAPI) -> None:
         log.error("unexpected", exc_info=error)
         return problem(request, INTERNAL.error(request_id=request.scope.get("request_id", "")))
 
-    app.add_middleware(RequestEnvelope)
+    app.add_middleware(RequestEnvelope, streamed=streamed)
 
 
 _PASSING = (psycopg.OperationalError, psycopg.InterfaceError)
@@ -143,8 +151,6 @@ def _field(item: dict[str, Any]) -> dict[str, Any]:
 def _bounded(scope: Scope, receive: Receive) -> Receive:
     """`receive` that stops reading a body past the limit: 413 before memory is spent on it."""
     headers = dict(scope["headers"])
-    if headers.get(b"content-type", b"").startswith(b"multipart/"):
-        return receive
     seen = 0
 
     async def counted() -> Message:
@@ -164,8 +170,8 @@ _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 class RequestEnvelope:
     """Pure ASGI: a request id from the phone or of our own, one log line and two metrics per request, body limits."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, streamed: frozenset[str]) -> None:
+        self.app, self.streamed = app, streamed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -192,7 +198,7 @@ class RequestEnvelope:
             await send(message)
 
         try:
-            await self.app(scope, _bounded(scope, receive), tagged)
+            await self.app(scope, receive if scope["path"] in self.streamed else _bounded(scope, receive), tagged)
         finally:
             seconds = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", "unmatched")

@@ -40,7 +40,8 @@ KEY_REUSED = Problem(
 )
 
 
-def _required_key(idempotency_key: Annotated[str | None, Header()] = None) -> UUID:
+# async without awaiting anything: a plain function would cost a hop to a thread on the hot path.
+async def _required_key(idempotency_key: Annotated[str | None, Header()] = None) -> UUID:
     if idempotency_key is None:
         raise KEY_MISSING.error()
     try:
