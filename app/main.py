@@ -68,7 +68,7 @@ def create_app() -> FastAPI:
         summary="Tiếp nhận và xử lý phản ánh của người dân tỉnh Thái Nguyên",
         lifespan=_life,
     )
-    http.install(application)
+    http.install(application, streamed=frozenset({"/v1/media"}))
     application.state.send_code = notifications.owe_sign_in_code
     for router in (
         identity_api.router,

@@ -9,7 +9,7 @@ from app.core import clock
 from app.core.db import transaction
 from app.deadlines.actions import record_breaches as record
 from app.identity.actions import forget_expired
-from app.media.actions import sweep_deletions
+from app.media.actions import sweep_deletions, sweep_orphans
 from workers.celery_app import celery
 
 KEYS_KEPT = timedelta(days=30)
@@ -46,3 +46,9 @@ def forget() -> None:
 def sweep_media() -> None:
     """Delete photos whose deletion is owed."""
     sweep_deletions()
+
+
+@celery.task(name="housekeeping.sweep_orphans")  # type: ignore[untyped-decorator]
+def sweep_orphan_objects() -> None:
+    """Delete stored objects that no row names: what a crash between storing and committing left behind."""
+    sweep_orphans()

@@ -286,6 +286,7 @@ def advance(
     case.version += 1
     if verb == "reopen":
         case.cycle += 1
+        case.outcome = None  # of the cycle before; the history keeps it
     _move_clocks(session, case, rule, unit_id or case.unit_id, at)
     _move_hops(session, case, rule, unit_id, at)
     if rule.target is not None:
@@ -310,8 +311,6 @@ def _allowed_rule(session: Session, case: Case, verb: str, actor: Actor, at: dat
     if rule is None or not rule.who & actor.capacities or not rules.applies(verb, standing, actor.capacities, at):
         allowed = list(rules.allowed_verbs(standing, actor.capacities, at))
         raise MOVE_NOT_ALLOWED.error(
-            verb=verb,
-            state=case.state,
             extra={"allowed_actions": allowed, "state": case.state, "version": case.version},
         )
     return rule
@@ -334,8 +333,10 @@ def _move_clocks(session: Session, case: Case, rule: rules.Rule, unit_id: UUID |
     for start in starts:
         if start.kind == "resolve":
             case.due_at = start.due_at
-        if start.kind == "accept":
-            case.act_by = start.due_at
+    # An urgent report, or one passed on late, may be due before the unit even has to accept it.
+    accept_by = [start.due_at for start in starts if start.kind == "accept"]
+    if accept_by:
+        case.act_by = min(*accept_by, case.due_at or accept_by[0])
 
 
 def _start(session: Session, case: Case, kind: ClockKind, unit_id: UUID | None, at: datetime) -> deadline_actions.Start:

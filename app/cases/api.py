@@ -89,8 +89,7 @@ def list_public_reports(
         cursor=cursor,
         limit=limit,
     )
-    views = Views(session, lang)
-    return Page(items=[views.public(case, copy) for case, copy in rows], next_cursor=following)
+    return Page(items=Views(session, lang).public(rows), next_cursor=following)
 
 
 @router.get(
@@ -132,8 +131,7 @@ def list_my_reports(
 ) -> Page[ReportOut]:
     """The caller's own reports, newest first."""
     rows, following = queries.my_reports(session, citizen.id, cursor=cursor, limit=limit)
-    views = Views(session, lang)
-    return Page(items=[views.report(seen, mine=True) for seen in rows], next_cursor=following)
+    return Page(items=Views(session, lang).reports(rows, mine=True), next_cursor=following)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from sqlalchemy import ColumnElement, and_, false, true
 from sqlmodel import col
 
 from app.cases.models import Case
-from app.cases.rules import Who
+from app.cases.rules import SHOWABLE, Who
 from app.identity.policy import Viewer
 from app.orgunits.queries import Directory
 from app.reports.models import Report
@@ -42,13 +42,22 @@ def may_read_report(viewer: Viewer, case: Case, report: Report) -> bool:
 
 
 def is_public(case: Case, report: Report) -> bool:
-    """Published, not hidden, and meant for the public. The one definition; `public_only` is its twin in SQL."""
-    return report.visibility == "public" and case.published_at is not None and case.hidden_at is None
+    """Published, not hidden, meant for the public and neither refused nor taken back. `public_only` is the twin in SQL.
+
+    What its author withdrew, or a dispatcher refused as abusive, does not stay on the map.
+    """
+    is_shown = case.published_at is not None and case.hidden_at is None
+    return is_shown and report.visibility == "public" and case.state in SHOWABLE
 
 
 def public_only() -> ColumnElement[bool]:
     """`is_public` as a condition on Case joined with Report."""
-    return and_(col(Report.visibility) == "public", col(Case.published_at).is_not(None), col(Case.hidden_at).is_(None))
+    return and_(
+        col(Report.visibility) == "public",
+        col(Case.published_at).is_not(None),
+        col(Case.hidden_at).is_(None),
+        col(Case.state).in_(SHOWABLE),
+    )
 
 
 def visible_to(viewer: Viewer, directory: Directory) -> ColumnElement[bool]:

@@ -1,8 +1,8 @@
 """Reading cases: one at a time with everything about it, or lists by keyset; each through `policy`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 from uuid import UUID
 
 from sqlalchemy import Boolean, ColumnElement, and_, literal_column, text, tuple_
@@ -35,18 +35,23 @@ from app.identity.policy import Viewer
 from app.identity.rules import pseudonym
 from app.media.models import Media
 from app.media.queries import far_hint
+from app.media.schemas import state as photo_state
 from app.orgunits.models import BoundaryVersion
 from app.orgunits.queries import directory
 from app.reports.models import PublicCopy, Report, ReportContent, ReportMedia
 from app.reports.schemas import LocationOut, PublicReportOut
 
+T = TypeVar("T")
 SUMMARY_CHARS = 160
-Queue = Literal["verification", "triage", "worklist", "resolved"]
+Queue = Literal["verification", "routing", "triage", "worklist", "resolved", "ended"]
+# Every state stands in one of them: there is no case that nobody in charge can find.
 QUEUES: dict[Queue, tuple[State, ...]] = {
     "verification": (State.VERIFYING,),
+    "routing": (State.ROUTING,),
     "triage": (State.TRIAGE,),
     "worklist": AT_UNIT,
     "resolved": (State.RESOLVED, State.CLOSED),
+    "ended": (State.REJECTED, State.MERGED, State.WITHDRAWN),
 }
 
 
@@ -232,20 +237,23 @@ def clocks_of_cycle(session: Session, case: Case) -> set[str]:
     )
 
 
-def history(session: Session, case_id: UUID) -> list[tuple[CaseEvent, str | None]]:
-    """A case's events in order, each with its text where it has one that was not erased."""
+def history(session: Session, case_ids: Sequence[UUID]) -> dict[UUID, list[tuple[CaseEvent, str | None]]]:
+    """Each case's events in order, each with its text where it has one that was not erased."""
     joined = and_(col(CaseText.case_id) == CaseEvent.case_id, col(CaseText.seq) == CaseEvent.seq)
     rows = (
         select(CaseEvent, CaseText.body)
         .join(CaseText, joined, isouter=True)
-        .where(CaseEvent.case_id == case_id)
+        .where(col(CaseEvent.case_id).in_(case_ids))
         .order_by(col(CaseEvent.seq))
     )
-    return list(session.exec(rows).all())
+    return _grouped((event.case_id, (event, body)) for event, body in session.exec(rows))
 
 
 class Views:
-    """Turns rows into what goes over the wire, in one language, with names looked up once."""
+    """Turns rows into what goes over the wire, in one language, with names looked up once.
+
+    A list costs as many statements as one row: what belongs to its rows is read for all of them together.
+    """
 
     def __init__(self, session: Session, lang: Lang) -> None:
         self.session = session
@@ -286,22 +294,63 @@ class Views:
             photos=self._photos(case, report, content),
             clocks=[ClockOut.model_validate(clock_, from_attributes=True) for clock_ in clocks_of(session, case.id)],
             hops=[self._hop(hop) for hop in _hops(session, case.id)],
-            events=[self._event(event, body) for event, body in history(session, case.id)],
+            events=[self._event(event, body) for event, body in history(session, [case.id])[case.id]],
             allowed_actions=allowed_actions(session, seen),
         )
 
     def report(self, seen: Seen, *, mine: bool) -> ReportOut:
         """A report as its author sees it, or as the public does."""
-        case, report, session = seen.case, seen.report, self.session
-        content = session.get_one(ReportContent, report.id) if mine else None
-        shown = content or session.get_one(PublicCopy, report.id)
+        (shown,) = self.reports([seen], mine=mine)
+        return shown
+
+    def reports(self, page: Sequence[Seen], *, mine: bool) -> list[ReportOut]:
+        """Several reports, all as their author sees them or all as the public does."""
+        said = self._said(page, mine=mine)
+        media = _report_media(self.session, [seen.report.id for seen in page], public_only=not mine)
+        case_ids = [seen.case.id for seen in page]
+        after_media = _after_media(self.session, case_ids, public_only=not mine)
+        events = history(self.session, case_ids)
+        return [
+            self._report(
+                seen,
+                said[seen.report.id],
+                media=media.get(seen.report.id, []),
+                after_media=after_media.get(seen.case.id, []),
+                events=events[seen.case.id],
+                mine=mine,
+            )
+            for seen in page
+        ]
+
+    def _said(self, page: Sequence[Seen], *, mine: bool) -> Mapping[UUID, ReportContent | PublicCopy]:
+        """What was said, for its author; its public copy for everybody else."""
+        ids = [seen.report.id for seen in page]
+        found: Sequence[ReportContent | PublicCopy]
+        if mine:
+            found = self.session.exec(select(ReportContent).where(col(ReportContent.report_id).in_(ids))).all()
+        else:
+            found = self.session.exec(select(PublicCopy).where(col(PublicCopy.report_id).in_(ids))).all()
+        return {row.report_id: row for row in found}
+
+    def _report(
+        self,
+        seen: Seen,
+        said: ReportContent | PublicCopy,
+        *,
+        media: list[UUID],
+        after_media: list[UUID],
+        events: Sequence[tuple[CaseEvent, str | None]],
+        mine: bool,
+    ) -> ReportOut:
+        case, report = seen.case, seen.report
+        content = said if isinstance(said, ReportContent) else None
         return ReportOut(
             id=report.id if mine else None,
             reference=case.reference,
             mine=mine,
             category=case.category_code,
-            description=shown.description,
-            location=_place(shown.lat, shown.lon, content.accuracy_m if content else None),
+            description=said.description,
+            location=_place(said.lat, said.lon, content.accuracy_m if content else None),
             address=content.address if content else None,
             place_text=content.place_text if content else None,
             visibility=report.visibility,
@@ -316,15 +365,22 @@ class Views:
             outcome=case.outcome,
             rejection=self._rejection(case.reject_code),
             rating=case.rating if mine else None,
-            media=_report_media(session, report.id, public_only=not mine),
-            after_media=_after_media(session, case.id, public_only=not mine),
-            steps=self._steps(case, mine=mine),
-            allowed_actions=allowed_actions(session, seen) if mine else [],
+            media=media,
+            after_media=after_media,
+            steps=self._steps(events, mine=mine),
+            allowed_actions=allowed_actions(self.session, seen) if mine else [],
             version=case.version,
         )
 
-    def public(self, case: Case, copy: PublicCopy) -> PublicReportOut:
-        """A published report in a public list."""
+    def public(self, page: Sequence[tuple[Case, PublicCopy]]) -> list[PublicReportOut]:
+        """Published reports in a public list."""
+        media = _report_media(self.session, [case.report_id for case, _ in page], public_only=True)
+        after_media = _after_media(self.session, [case.id for case, _ in page], public_only=True)
+        return [
+            self._public(case, copy, media.get(case.report_id, []), after_media.get(case.id, [])) for case, copy in page
+        ]
+
+    def _public(self, case: Case, copy: PublicCopy, media: list[UUID], after_media: list[UUID]) -> PublicReportOut:
         commune, unit = self.unit(case.commune_id), self.unit(case.unit_id)
         return PublicReportOut(
             reference=case.reference,
@@ -338,8 +394,8 @@ class Views:
             received_at=case.received_at,
             published_at=copy.published_at,
             resolved_at=case.resolved_at,
-            media=_report_media(self.session, case.report_id, public_only=True),
-            after_media=_after_media(self.session, case.id, public_only=True),
+            media=media,
+            after_media=after_media,
         )
 
     def _common(self, case: Case, description: str) -> dict[str, Any]:
@@ -384,7 +440,7 @@ class Views:
             PhotoOut(
                 id=media.id,
                 kind="report",
-                state=media.state,
+                state=photo_state(media),
                 hint_distance_m=_far(media, content),
                 taken_at=media.exif_taken_at,
             )
@@ -392,7 +448,8 @@ class Views:
         ]
         afterwards = self.session.exec(after.where(CasePhoto.case_id == case.id))
         return photos + [
-            PhotoOut(id=media.id, kind="after", state=media.state, taken_at=media.exif_taken_at) for media in afterwards
+            PhotoOut(id=media.id, kind="after", state=photo_state(media), taken_at=media.exif_taken_at)
+            for media in afterwards
         ]
 
     def _hop(self, hop: CaseHop) -> HopOut:
@@ -421,7 +478,7 @@ class Views:
             hash=event.hash.hex(),
         )
 
-    def _steps(self, case: Case, *, mine: bool) -> list[StepOut]:
+    def _steps(self, events: Iterable[tuple[CaseEvent, str | None]], *, mine: bool) -> list[StepOut]:
         """What of the history a citizen may read: changes of state, and what staff wrote for them."""
         return [
             StepOut(
@@ -432,7 +489,7 @@ class Views:
                 unit=self.unit(event.unit_id),
                 text=body if event.verb in (rules.CITIZEN_READS if mine else rules.PUBLIC_READS) else None,
             )
-            for event, body in history(self.session, case.id)
+            for event, body in events
             if event.from_state != event.to_state or (mine and event.verb in rules.CITIZEN_READS)
         ]
 
@@ -452,14 +509,31 @@ def _hops(session: Session, case_id: UUID) -> Sequence[CaseHop]:
     return session.exec(select(CaseHop).where(CaseHop.case_id == case_id).order_by(col(CaseHop.started_seq))).all()
 
 
-def _report_media(session: Session, report_id: UUID, *, public_only: bool) -> list[UUID]:
-    rows = select(ReportMedia.media_id).where(ReportMedia.report_id == report_id).order_by(col(ReportMedia.position))
-    return list(session.exec(rows.where(col(ReportMedia.is_public)) if public_only else rows))
+def _report_media(session: Session, report_ids: Sequence[UUID], *, public_only: bool) -> dict[UUID, list[UUID]]:
+    """The photos of each report, in the order they were sent."""
+    rows = (
+        select(ReportMedia.report_id, ReportMedia.media_id)
+        .where(col(ReportMedia.report_id).in_(report_ids))
+        .order_by(col(ReportMedia.position))
+    )
+    return _grouped(session.exec(rows.where(col(ReportMedia.is_public)) if public_only else rows))
 
 
-def _after_media(session: Session, case_id: UUID, *, public_only: bool) -> list[UUID]:
-    rows = select(CasePhoto.media_id).where(CasePhoto.case_id == case_id).order_by(col(CasePhoto.seq))
-    return list(session.exec(rows.where(col(CasePhoto.is_public)) if public_only else rows))
+def _after_media(session: Session, case_ids: Sequence[UUID], *, public_only: bool) -> dict[UUID, list[UUID]]:
+    """The photos of afterwards of each case, the first resolution's first."""
+    rows = (
+        select(CasePhoto.case_id, CasePhoto.media_id)
+        .where(col(CasePhoto.case_id).in_(case_ids))
+        .order_by(col(CasePhoto.seq), col(CasePhoto.media_id))
+    )
+    return _grouped(session.exec(rows.where(col(CasePhoto.is_public)) if public_only else rows))
+
+
+def _grouped(pairs: Iterable[tuple[UUID, T]]) -> dict[UUID, list[T]]:
+    found: dict[UUID, list[T]] = {}
+    for key, value in pairs:
+        found.setdefault(key, []).append(value)
+    return found
 
 
 def may_see_photo(session: Session, viewer: Viewer, media: Media) -> bool:

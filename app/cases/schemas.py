@@ -46,8 +46,11 @@ ID_TAKEN = Problem(
 MOVE_NOT_ALLOWED = Problem(
     "move_not_allowed",
     409,
-    vi=("Thao tác không phù hợp", "Không thể thực hiện '{verb}' khi hồ sơ đang ở trạng thái '{state}'."),
-    en=("Move not allowed", "'{verb}' is not possible while the case is '{state}'."),
+    vi=(
+        "Thao tác không phù hợp",
+        "Hồ sơ đang ở trạng thái không cho phép thao tác này. Vui lòng tải lại và chọn một thao tác đang được phép.",
+    ),
+    en=("Move not allowed", "The case stands where this move is not possible. Load it again and choose one allowed."),
 )
 VERSION_MISSING = Problem(
     "version_missing",

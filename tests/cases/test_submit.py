@@ -195,3 +195,9 @@ def test_too_many_reports_in_an_hour_are_told_when_to_come_back(
     assert int(answer.headers["retry-after"]) > 0
     assert "RateLimit" in answer.headers
     assert answer.json()["retry"] == "after"
+
+
+def test_no_content_type_escapes_the_limit_on_bodies(client: TestClient, session: Session) -> None:
+    headers = make.bearer(make.citizen(session)) | make.key() | {"Content-Type": "multipart/form-data; boundary=x"}
+    answer = client.post("/v1/reports", content=b"a" * 200_000, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
