@@ -89,12 +89,14 @@ def _operations() -> APIRouter:
     """What operators and their tools ask: alive, ready, metrics, what an error code means."""
     router = APIRouter(tags=["operations"])
 
-    @router.get("/healthz", operation_id="healthz", summary="Alive")
+    @router.get("/healthz", operation_id="healthz", summary="Đang hoạt động")
     def healthz() -> dict[str, str]:
         """The process answers."""
         return {"status": "ok"}
 
-    @router.get("/readyz", operation_id="readyz", summary="Ready", responses={503: {"description": "Not ready."}})
+    @router.get(
+        "/readyz", operation_id="readyz", summary="Sẵn sàng phục vụ", responses={503: {"description": "Not ready."}}
+    )
     def readyz(response: Response) -> dict[str, str]:
         """Whether reports are accepted: the database answers. A missing broker only delays routing: told, not fatal."""
         state = {"database": _database(), "broker": _broker()}
@@ -102,7 +104,7 @@ def _operations() -> APIRouter:
             response.status_code = 503
         return state
 
-    @router.get("/metrics", operation_id="metrics", summary="Prometheus", response_class=Response)
+    @router.get("/metrics", operation_id="metrics", summary="Số đo Prometheus", response_class=Response)
     def metrics() -> Response:
         """Requests, their times, and how much work is owed."""
         registry = CollectorRegistry()

@@ -34,7 +34,7 @@ _NOT_MODIFIED: dict[int | str, dict[str, Any]] = {
 @router.get(
     "/categories",
     operation_id="list_categories",
-    summary="List what may be reported",
+    summary="Danh mục phản ánh",
     response_model=CategoriesOut,
     responses=_NOT_MODIFIED,
 )
@@ -49,7 +49,7 @@ def list_categories(request: Request, session: Db, language: Language) -> Respon
 @router.get(
     "/config",
     operation_id="get_config",
-    summary="Read the app's configuration",
+    summary="Cấu hình ứng dụng",
     response_model=ConfigOut,
     responses=_NOT_MODIFIED,
 )

@@ -141,9 +141,11 @@ def _is_passing(error: DBAPIError) -> bool:
 
 def _field(item: dict[str, Any]) -> dict[str, Any]:
     """One pydantic finding in our words. The value itself is never echoed: it may be personal."""
-    location = [str(part) for part in item["loc"] if part != "body"]
+    # RFC 6901, so that a client's own key with a slash in it does not point elsewhere.
+    location = [str(part).replace("~", "~0").replace("/", "~1") for part in item["loc"] if part != "body"]
     context = item.get("ctx") or {}
     params = {name: value for name, value in context.items() if isinstance(value, int | float | str | bool)}
+    params.pop("error", None)  # a parser's own words quote characters of the value
     code = params.pop("code", None) or item["type"]
     return {"pointer": "/" + "/".join(location), "code": code, "params": params}
 

@@ -50,7 +50,7 @@ def _send_code(request: Request) -> SendCode:
     "/auth/codes",
     status_code=202,
     operation_id="request_sign_in_code",
-    summary="Ask for a one-time code",
+    summary="Yêu cầu mã đăng nhập",
     tags=["auth"],
 )
 def request_sign_in_code(
@@ -70,7 +70,7 @@ def request_sign_in_code(
     return CodeRequestOut(expires_in=int(CODE_LIFE.total_seconds()))
 
 
-@router.post("/auth/sessions", status_code=201, operation_id="sign_in", summary="Sign in with a code", tags=["auth"])
+@router.post("/auth/sessions", status_code=201, operation_id="sign_in", summary="Đăng nhập bằng mã", tags=["auth"])
 def sign_in(body: CitizenSignInIn, request: Request, response: Response, language: Language) -> SessionOut:
     """Exchange phone and code for tokens. On first use this opens the account, for which consent is needed."""
     phone = actions.mobile(body.phone)
@@ -83,7 +83,7 @@ def sign_in(body: CitizenSignInIn, request: Request, response: Response, languag
 
 
 @router.post(
-    "/auth/staff-sessions", status_code=201, operation_id="sign_in_staff", summary="Sign in as staff", tags=["auth"]
+    "/auth/staff-sessions", status_code=201, operation_id="sign_in_staff", summary="Cán bộ đăng nhập", tags=["auth"]
 )
 def sign_in_staff(body: StaffSignInIn, request: Request, response: Response) -> SessionOut:
     """Exchange e-mail and password for tokens. An unknown address and a wrong password look alike."""
@@ -93,7 +93,7 @@ def sign_in_staff(body: StaffSignInIn, request: Request, response: Response) -> 
     return _settled(actions.sign_in_staff(email, body.password, body.device), response)
 
 
-@router.post("/auth/refresh", operation_id="refresh_session", summary="Renew the tokens", tags=["auth"])
+@router.post("/auth/refresh", operation_id="refresh_session", summary="Gia hạn phiên đăng nhập", tags=["auth"])
 def refresh_session(body: RefreshIn, request: Request, response: Response) -> SessionOut:
     """Exchange the refresh token for new tokens. When the answer was lost, send the same token again."""
     limits.spend(_REFRESH_ADDRESS, coarse_address(request))
@@ -102,13 +102,13 @@ def refresh_session(body: RefreshIn, request: Request, response: Response) -> Se
     return _settled(outcome, response)
 
 
-@router.delete("/auth/session", status_code=204, operation_id="sign_out", summary="Sign out", tags=["auth"])
+@router.delete("/auth/session", status_code=204, operation_id="sign_out", summary="Đăng xuất", tags=["auth"])
 def sign_out(viewer: SignedIn, session: Db) -> None:
     """End this session: its refresh token is dead at once; a citizen's access token dies within minutes."""
     actions.sign_out(session, viewer)
 
 
-@router.get("/me", operation_id="get_me", summary="Show my account", tags=["me"])
+@router.get("/me", operation_id="get_me", summary="Tài khoản của tôi", tags=["me"])
 def get_me(viewer: SignedIn, session: Db, response: Response) -> MeOut:
     """Show one's own account: name, masked phone, roles with their units, consent."""
     response.headers["Cache-Control"] = "no-store"
@@ -128,7 +128,7 @@ def _administrator(claims: policy.VerifiedClaims) -> Viewer:
     status_code=201,
     response_model=StaffOut,
     operation_id="create_staff",
-    summary="Open a staff account",
+    summary="Tạo tài khoản cán bộ",
     tags=["staff"],
 )
 def create_staff(
@@ -156,7 +156,7 @@ def create_staff(
     return Response(answer.body, answer.status, media_type="application/json")
 
 
-@router.get("/staff", operation_id="list_staff", summary="List staff accounts", tags=["staff"])
+@router.get("/staff", operation_id="list_staff", summary="Danh sách cán bộ", tags=["staff"])
 def list_staff(viewer: Staff, session: Db, limit: PageLimit = 50, cursor: CursorText = None) -> Page[StaffOut]:
     """List staff accounts with the roles now in force, in the order they were opened; administrators only."""
     policy.require(viewer, Role.ADMINISTRATOR)

@@ -30,7 +30,7 @@ from app.orgunits.queries import directory
 router = APIRouter(prefix="/v1", tags=["kpi"])
 
 
-@router.get("/kpi/handling", operation_id="get_handling", summary="Read how reports were handled")
+@router.get("/kpi/handling", operation_id="get_handling", summary="Kết quả xử lý phản ánh")
 def get_handling(
     *,
     viewer: Staff,

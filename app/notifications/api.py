@@ -15,7 +15,7 @@ from app.notifications.schemas import FailedMessageOut
 router = APIRouter(prefix="/v1", tags=["notifications"])
 
 
-@router.get("/messages/failed", operation_id="list_failed_messages", summary="List messages that were given up")
+@router.get("/messages/failed", operation_id="list_failed_messages", summary="Tin nhắn không gửi được")
 def list_failed_messages(
     viewer: Staff, session: Db, limit: Limit = 50, cursor: CursorText = None
 ) -> Page[FailedMessageOut]:

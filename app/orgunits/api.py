@@ -30,7 +30,7 @@ _NOTICE = {
 @router.get(
     "/units",
     operation_id="list_units",
-    summary="List the units of today",
+    summary="Danh sách đơn vị",
     response_model=Page[UnitOut],
     responses=_NOT_MODIFIED,
 )
@@ -60,7 +60,7 @@ def list_units(
 @router.get(
     "/units/at",
     operation_id="locate_unit",
-    summary="Find the commune of a point",
+    summary="Tìm xã, phường của một điểm",
 )
 def locate_unit(
     session: Db,
@@ -103,7 +103,7 @@ def locate_unit(
 @router.get(
     "/units/{code}",
     operation_id="get_unit",
-    summary="Read one unit",
+    summary="Xem đơn vị",
     response_model=UnitOut,
     responses=_NOT_MODIFIED,
 )

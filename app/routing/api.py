@@ -17,7 +17,7 @@ from app.routing.schemas import BoundaryOut, DecisionOut, DryRunIn, StepOut
 router = APIRouter(prefix="/v1", tags=["routing"])
 
 
-@router.post("/routing/dry-run", operation_id="dry_run_routing", summary="Thử phân luồng")
+@router.post("/routing/dry-run", operation_id="dry_run_routing", summary="Thử phân tuyến")
 def dry_run_routing(body: DryRunIn, staff: Staff, session: Db, lang: Language) -> DecisionOut:
     """Where a report would go now and why, step by step. Nothing is stored."""
     require(staff, "dispatcher", "administrator", "officer", "lead")

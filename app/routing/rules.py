@@ -10,7 +10,7 @@ Level = Literal["commune", "department", "utility"]
 
 # Why a case went where it went, or why a person must decide.
 REASONS: dict[str, tuple[str, str]] = {
-    "rule": ("Theo quy tắc phân luồng", "By a routing rule"),
+    "rule": ("Theo quy tắc phân tuyến", "By a routing rule"),
     "category": ("Lĩnh vực này do đơn vị cấp tỉnh phụ trách", "This category belongs to a provincial unit"),
     "commune": ("Vị trí nằm trong địa bàn xã, phường", "The place lies inside the commune"),
     "border": ("Vị trí sát ranh giới; giao xã, phường chứa điểm", "Close to a border; given to the commune that holds the point"),
@@ -24,7 +24,7 @@ REASONS: dict[str, tuple[str, str]] = {
     ),
     "ambiguous_rules": ("Nhiều quy tắc cùng mức ưu tiên chỉ các đơn vị khác nhau", "Rules of equal priority name different units"),
     "no_unit": ("Chưa có đơn vị phụ trách lĩnh vực này", "No unit is in charge of this category"),
-    "failed": ("Phân luồng tự động gặp lỗi nhiều lần", "Automatic routing failed repeatedly"),
+    "failed": ("Phân tuyến tự động gặp lỗi nhiều lần", "Automatic routing failed repeatedly"),
 }  # fmt: skip
 
 
