@@ -187,7 +187,7 @@ class Replay:
         if base in self._stages:
             raise ReplayError("a stage built on another stage is not known to the replay")
         root = self._place / "stages" / name
-        _stand_in_for_base_image(root)
+        _stand_in_for_base_image(root, base)
         env = {"PATH": f"{_IMAGE_PYTHON}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
         image = Image(root, env)
         self._stages[name] = image
@@ -244,7 +244,22 @@ class Replay:
         """Nothing to do: the network is the machine's own."""
 
 
-def _stand_in_for_base_image(root: Path) -> None:
+def _interpreter(base: str) -> tuple[Path, Path]:
+    """Find the Python of the base image's version on this machine, or else our own: the program and its prefix."""
+    version = base.partition(":")[2].split("-")[0]
+    found = shutil.which(f"python{version}")
+    ask = "import os, sys; print(os.path.realpath(sys.executable)); print(os.path.realpath(sys.base_prefix))"
+    for candidate in (found, sys.executable):
+        if candidate is not None:
+            told = subprocess.run([candidate, "-c", ask], capture_output=True, text=True, check=False)
+            if not told.returncode:
+                program, prefix = told.stdout.splitlines()
+                print(f"  {base}: {program} stands in", flush=True)
+                return Path(program), Path(prefix)
+    raise ReplayError("no Python found to stand in for the base image's")
+
+
+def _stand_in_for_base_image(root: Path, base: str) -> None:
     root.mkdir(parents=True)
     for name in _SYSTEM:
         original = Path("/") / name
@@ -257,13 +272,13 @@ def _stand_in_for_base_image(root: Path) -> None:
     (root / "tmp").chmod(0o1777)
     for device in ("proc", "dev"):
         _bind(Path("/") / device, root / device, read_only=False)
-    prefix = Path(sys.base_prefix).resolve()
+    program, prefix = _interpreter(base)
     for needed in (prefix, *_package_folders()):
         if not any(needed.is_relative_to(f"/{name}") for name in _SYSTEM):
             _bind(needed, root / str(needed).lstrip("/"))
     programs = root / _IMAGE_PYTHON.lstrip("/")
     programs.mkdir(parents=True)
-    (programs / "python").symlink_to(Path(sys.executable).resolve())
+    (programs / "python").symlink_to(program)
 
 
 def _package_folders() -> list[Path]:
