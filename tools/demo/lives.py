@@ -23,7 +23,6 @@ from tools.demo.people import CITIZENS, own_id
 from tools.demo.texts import filled, texts, typed
 from tools.demo.world import Spot, World
 
-WINDOW = timedelta(days=182)
 Stall = Literal["verifying", "triage", "assigned", "accepted", "in_progress"]
 
 # One life in nine is stuck somewhere now; how many days ago it began at most.
@@ -36,7 +35,7 @@ STALLS: Sequence[tuple[Stall, float]] = (
     ("in_progress", 21),
     ("verifying", 4),
     ("assigned", 2),
-    ("triage", 5),
+    ("triage", 9),
 )
 STALLED_SHARE = 1 / 9
 
@@ -104,23 +103,20 @@ class Life:
         return self.report.id
 
 
-def lives(world: World, seed: int, until: datetime, count: int) -> list[Life]:
-    """`count` lives of the half year before `until`, in the order their reports were received."""
+def lives(world: World, seed: int, since: datetime, until: datetime, count: int) -> list[Life]:
+    """`count` lives between `since` and `until`, in the order their reports were received."""
     rng = dice(seed, "province")
     deck = _deck(world, count)
     rng.shuffle(deck)
     citizens = [number % CITIZENS for number in range(count)]
     rng.shuffle(citizens)
-    stalled = round(count * STALLED_SHARE)
     planned = []
-    for number, (code, citizen) in enumerate(zip(deck, citizens, strict=True)):
+    for number in range(count):
         own = dice(seed, number)
-        stall, days = STALLS[number % len(STALLS)] if number < stalled else (None, None)
-        category = world.categories[code]
-        if stall is not None:
-            category = _suited(world, own, stall, category)
-        received_at = _received_at(own, until, days)
-        planned.append(_Story(world, own, seed, number, citizen, category, received_at, until, stall).told())
+        stall, days = STALLS[number % len(STALLS)] if number < count * STALLED_SHARE else (None, None)
+        category = _drawn(world, deck, stall)
+        received_at = _received_at(own, since, until, days)
+        planned.append(_Story(world, own, seed, number, citizens[number], category, received_at, until, stall).told())
     return sorted(planned, key=lambda life: (life.received_at, life.number))
 
 
@@ -135,11 +131,13 @@ def _deck(world: World, count: int) -> list[str]:
     return [code for code, number in whole.items() for _ in range(number)]
 
 
-def _suited(world: World, rng: Random, stall: Stall, drawn: Category) -> Category:
-    """A category in which a case can be stuck there."""
+def _drawn(world: World, deck: list[str], stall: Stall | None) -> Category:
+    """The next category of the deck, or the next in which a case can be stuck there."""
 
     def fits(category: Category) -> bool:
         match stall:
+            case None:
+                return True
             case "verifying":
                 return not category.trusted
             case "triage":
@@ -147,15 +145,15 @@ def _suited(world: World, rng: Random, stall: Stall, drawn: Category) -> Categor
             case _:
                 return category.trusted and category.urgency != "urgent"
 
-    known = [world.categories[code] for code in texts().weights if code in world.categories]
-    return drawn if fits(drawn) else rng.choice([category for category in known if fits(category)])
+    place = next((at for at, code in enumerate(deck) if fits(world.categories[code])), 0)
+    return world.categories[deck.pop(place)]
 
 
-def _received_at(rng: Random, until: datetime, days: float | None) -> datetime:
-    """Some waking hour in the half year, later ones more likely; or of the last `days`."""
+def _received_at(rng: Random, since: datetime, until: datetime, days: float | None) -> datetime:
+    """Some waking hour, later ones more likely; or one of the last `days`."""
     # From 0.6 times as many a day at the beginning to 1.4 times as many now.
     grown = (math.sqrt(0.36 + 1.6 * rng.random()) - 0.6) / 0.8
-    ago = timedelta(days=rng.uniform(days / 3, days)) if days else WINDOW * (1 - grown)
+    ago = timedelta(days=rng.uniform(days / 3, days)) if days else (until - since) * (1 - grown)
     morning = (until - ago).astimezone(LOCAL).replace(hour=0, minute=0, second=0, microsecond=0)
     hour = rng.choices(range(24), _HOURS)[0]
     moment = morning + timedelta(hours=hour, seconds=rng.uniform(0, 3600))

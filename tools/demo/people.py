@@ -3,12 +3,14 @@
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid5
 
+import psycopg
 from sqlmodel import col, select
 
 from app.catalog.queries import catalogue
@@ -165,8 +167,7 @@ def ensure() -> list[Person]:
         missing = _missing(session, people)
     if missing:
         password_hash = identity.hash_password(PASSWORD)
-        with transaction() as session:
-            alone(session)
+        with alone(), transaction() as session:
             today = clock.local_day(clock.now())
             with clock.travelled(clock.now() - JOINED_BEFORE):
                 for person in _missing(session, people):
@@ -174,9 +175,12 @@ def ensure() -> list[Person]:
     return people
 
 
-def alone(session: Session) -> None:
-    """Let no second demo be made at the same time; until the end of the transaction."""
-    session.connection().exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+@contextmanager
+def alone() -> Iterator[None]:
+    """Let no other process make demo data meanwhile; the lock goes with the process, whatever ends it."""
+    with psycopg.connect(settings().database_url, autocommit=True) as connection:
+        connection.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
+        yield
 
 
 def _missing(session: Session, people: list[Person]) -> list[Person]:

@@ -8,7 +8,7 @@ clock is the real one, and what makes a killed seeding resume where it stopped.
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -26,15 +26,17 @@ from app.identity.actions import audit
 from app.identity.models import AuditEntry
 from app.identity.policy import Viewer
 from app.media.actions import process_owed, receive
+from app.orgunits.queries import directory
 from app.reports.models import Report, ReportContent
 from app.routing.actions import assign
 from tools.demo import drawing, people
 from tools.demo.drawing import Shot
-from tools.demo.lives import WINDOW, Life, Step, lives
+from tools.demo.lives import Life, Step, lives
 from tools.demo.people import Cast, own_id
 from tools.demo.world import observed
 
 TOPIC = "demo"
+WINDOW = timedelta(days=182)
 ROUTED_AFTER = timedelta(seconds=2)
 
 
@@ -51,24 +53,23 @@ class Seeded(BaseModel):
 def seed(reports: int, number: int = 1) -> Seeded:
     """Live `reports` lives unless that was done before; a seeding that was cut off is taken up again."""
     everybody = people.ensure()
-    with transaction() as session:
-        people.alone(session)
-        if done := _noted(session, "finished"):
-            return done
-        asked = _begun(session, number, reports)
-        with clock.travelled(asked.since):
-            cast = Cast.assembled(session, everybody)
-        plan = lives(observed(session, asked.until), asked.seed, asked.until, asked.reports)
-        lived = set(session.exec(select(Report.id).where(col(Report.id).in_([life.report_id for life in plan]))))
-    for life in plan:
-        if life.report_id not in lived:
-            _live(cast, life)
-    while process_owed():
-        pass
-    asked.photos = sum(len(life.shots) + sum(len(step.shots) for step in life.steps) for life in plan)
-    with transaction() as session:
-        people.alone(session)
-        if _noted(session, "finished") is None:
+    with people.alone():
+        with transaction() as session:
+            if done := _noted(session, "finished"):
+                return done
+            asked = _begun(session, number, reports)
+            with clock.travelled(asked.since):
+                cast = Cast.assembled(session, everybody)
+            world = observed(session, asked.until)
+            plan = lives(world, asked.seed, asked.since, asked.until, asked.reports)
+            lived = set(session.exec(select(Report.id).where(col(Report.id).in_([life.report_id for life in plan]))))
+        for life in plan:
+            if life.report_id not in lived:
+                _live(cast, life)
+        while process_owed():
+            pass
+        asked.photos = sum(len(life.shots) + sum(len(step.shots) for step in life.steps) for life in plan)
+        with transaction() as session:
             audit(session, None, TOPIC, "finished", None, asked.model_dump(mode="json"))
     return asked
 
@@ -81,11 +82,13 @@ def _noted(session: Session, subject: str) -> Seeded | None:
 
 
 def _begun(session: Session, number: int, reports: int) -> Seeded:
-    """The seeding that was cut off, or a new one: what is told ends now, and begins when there were units."""
+    """The seeding that was cut off, or a new one: what is told ends now, and begins when today's communes existed."""
     if cut_off := _noted(session, "begun"):
         return cut_off
     until = clock.now()
-    asked = Seeded(seed=number, reports=reports, since=until - WINDOW, until=until)
+    formed = max(unit.valid_from for unit in directory(session).communes(clock.local_day(until)))
+    earliest = datetime.combine(formed, time(), clock.LOCAL) + timedelta(days=1)
+    asked = Seeded(seed=number, reports=reports, since=max(until - WINDOW, earliest), until=until)
     audit(session, None, TOPIC, "begun", None, asked.model_dump(mode="json"))
     return asked
 
@@ -100,9 +103,6 @@ def _live(cast: Cast, life: Life) -> None:
         report = life.report.model_copy(update={"media_ids": _sent(citizen, life.shots)})
     after = _after_photos(cast, life)
     with transaction() as session:
-        people.alone(session)
-        if session.get(Report, report.id) is not None:
-            return
         with clock.travelled(life.received_at):
             actions.submit(session, citizen, report, own_id("key", report.id))
         with clock.travelled(life.received_at + ROUTED_AFTER):
