@@ -3,12 +3,11 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from pydantic import BaseModel
+from pydantic import AwareDatetime, BaseModel
 
 from app.cases import actions, policy, queries
 from app.cases.queries import BBox, Queue, Seen, Views
@@ -75,7 +74,7 @@ def list_public_reports(
     bbox: Annotated[str | None, Query(description="west,south,east,north", max_length=100)] = None,
     category: Annotated[str | None, Query(max_length=60)] = None,
     status: Annotated[list[State] | None, Query()] = None,
-    since: datetime | None = None,
+    since: AwareDatetime | None = None,
     cursor: CursorText = None,
     limit: Limit = 50,
 ) -> Page[PublicReportOut]:

@@ -66,4 +66,6 @@ def _parsed(value: Any, kind: type[object]) -> Any:
         if type(value) is not kind:
             raise TypeError(value)
         return value
+    if not isinstance(value, str):  # UUID(5) is no ValueError
+        raise TypeError(value)
     return kind(value)  # type: ignore[call-arg]

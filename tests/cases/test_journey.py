@@ -199,3 +199,17 @@ def test_an_unchanged_case_answers_304(client: TestClient, session: Session) -> 
         f"/v1/cases/{case_id}", headers=officer | {"If-None-Match": first.headers["etag"], "Accept-Language": "en"}
     )
     assert english.status_code == 200
+
+
+def test_a_reopened_case_no_longer_shows_the_outcome_of_before(client: TestClient, session: Session) -> None:
+    citizen = make.citizen(session)
+    case_id = make.routed(session, client, citizen, within=HOME)
+    officer = make.staff(session, "officer", HOME)
+    make.move(client, officer, case_id, "accept")
+    done = make.move(client, officer, case_id, "resolve", {"outcome": "fixed", "note": "Đã xong."})
+    assert done.json()["outcome"] == "fixed"
+    dispatcher = make.staff(session, "dispatcher")
+    reopened = make.move(client, dispatcher, case_id, "reopen", {"reason": "Người dân gọi lại."}).json()
+    assert (reopened["state"], reopened["outcome"], reopened["cycle"]) == ("assigned", None, 2)
+    assert [event["code"] for event in reopened["events"] if event["verb"] == "resolve"] == ["fixed"]
+    assert_sound(session, case_id)

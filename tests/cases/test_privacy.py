@@ -124,3 +124,27 @@ def test_units_see_a_pseudonym_and_identity_reads_are_logged(client: TestClient,
 @pytest.mark.parametrize("viewer", [PUBLIC])
 def test_the_public_has_no_cases(client: TestClient, viewer: Any) -> None:
     assert client.get("/v1/cases").status_code == 401
+
+
+@pytest.mark.parametrize(("verb", "body"), [("withdraw", {"reason": "Lộ nhà tôi"}), ("reject", {"code": "abusive"})])
+def test_what_was_taken_back_or_refused_leaves_the_public(
+    client: TestClient, session: Session, verb: str, body: dict[str, str]
+) -> None:
+    citizen = make.citizen(session)
+    case_id = published(client, session, citizen)
+    case = session.get_one(Case, case_id)
+    assert listed(client) == [case.reference]
+    if verb == "withdraw":
+        url = f"/v1/reports/{case.report_id}/withdraw"
+        assert client.post(url, json=body, headers=make.bearer(citizen) | make.key()).status_code == 200
+    else:
+        assert make.move(client, make.staff(session, "dispatcher"), case_id, verb, body).status_code == 200
+    assert listed(client) == []
+    for path in (f"/v1/reports/{case.report_id}", f"/v1/reports/by-reference/{case.reference}"):
+        assert client.get(path).status_code == 404
+        assert client.get(path, headers=make.bearer(citizen)).status_code == 200
+
+
+def test_a_moment_without_a_zone_is_no_moment(client: TestClient) -> None:
+    answer = client.get("/v1/reports?since=2026-01-01T00:00:00")
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/query/since")

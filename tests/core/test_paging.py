@@ -1,7 +1,9 @@
 """Cursors are opaque, typed, and refused when somebody else made them."""
 
+import base64
+import json
 from datetime import UTC, datetime
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -18,6 +20,14 @@ def test_a_cursor_carries_its_values() -> None:
 def test_a_forged_cursor_is_a_clear_400(bad: str) -> None:
     with pytest.raises(DomainError) as refused:
         decode_cursor(bad, datetime)
+    assert refused.value.problem.status == 400
+
+
+@pytest.mark.parametrize(("kind", "values"), [(UUID, [5]), (bool, [1]), (int, [True]), (str, [{}]), (UUID, [[]])])
+def test_values_of_another_type_are_the_same_400(kind: type[object], values: list[object]) -> None:
+    text = base64.urlsafe_b64encode(json.dumps(values).encode()).decode()
+    with pytest.raises(DomainError) as refused:
+        decode_cursor(text, kind)
     assert refused.value.problem.status == 400
 
 
