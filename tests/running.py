@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RUN = """
 import sys
 from app import processes
-sys.exit(processes.run(port=int(sys.argv[1]), demo=False))
+sys.exit(processes.run(port=int(sys.argv[1]), demo=sys.argv[2] == "demo"))
 """
 
 
@@ -88,13 +88,13 @@ def wait_for(condition: Callable[[], object], what: str, seconds: float = 30) ->
 class Running:
     """A supervisor in a process of its own, with what it has said so far."""
 
-    def __init__(self, mark: Mark, port: int = 0, **extra: str) -> None:
+    def __init__(self, mark: Mark, port: int = 0, *, demo: bool = False, **extra: str) -> None:
         self.mark = mark
         mark.extra = {"PHANANH_VAR_DIR": str(mark.place / "var"), **extra}
         for name in ("DATABASE_URL", "OWNER_DATABASE_URL", "REDIS_URL"):
             mark.extra.setdefault(name, "")
         self.started_at = time.monotonic()
-        self.process = mark.start(RUN, str(port))
+        self.process = mark.start(RUN, str(port), "demo" if demo else "bare")
         self.said: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

@@ -22,9 +22,8 @@ from app.identity.actions import create_staff, hash_password
 from app.identity.policy import Grant
 from app.identity.rules import Role
 from app.orgunits.actions import import_boundaries
-from tests.running import Mark, wait_for
+from tests.running import Mark, Running, wait_for
 from tests.support import make
-from tests.test_processes import Running
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
 

@@ -18,9 +18,8 @@ import pytest
 from app.core import db
 from app.embedded import Database
 from app.identity.policy import Viewer
-from tests.running import Mark, children_of, wait_for
+from tests.running import Mark, Running, children_of, wait_for
 from tests.support import make, places
-from tests.test_processes import Running
 
 ROUNDS = int(os.environ.get("KILL_ROUNDS", "10"))
 SEED = int(os.environ.get("KILL_SEED", "20261122"))
