@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -66,25 +66,31 @@ SYSTEM = Actor("system", None, frozenset({Who.SYSTEM}))
 
 # --- submission ----------------------------------------------------------------------------------------------------
 
-# One statement, one round trip: the gate (nobody else is handling this key), the account, the key, the report,
-# its case, event 1 and the verify clock. Each part selects from the one before, so that a repeat writes nothing.
+# One statement, one round trip: the gate (nobody else is handling this key), the account, the limit, the key, the
+# report, its case, event 1 and the verify clock. All of it selects from `rep`, so that a repeat writes nothing.
 _INTAKE = """
 WITH gate AS (SELECT pg_try_advisory_xact_lock(%(lock)s::bigint) AS got),
 who AS (SELECT id FROM account WHERE id = %(account_id)s::uuid AND status = 'active'),
-key AS (
-    INSERT INTO idempotency_key (account_id, key, request_hash, status, body, created_at)
-    SELECT who.id, %(key)s::uuid, %(key_hash)s::bytea, 201, %(answer)s::bytea, %(at)s::timestamptz
-    FROM who, gate WHERE gate.got
-    ON CONFLICT DO NOTHING RETURNING account_id),
+last AS (
+    SELECT received_at FROM report WHERE account_id = %(account_id)s::uuid AND received_at > %(since)s::timestamptz
+    ORDER BY received_at DESC OFFSET %(quota)s::int - 1 LIMIT 1),
 rep AS (
     INSERT INTO report (id, account_id, category_code, channel, visibility, hide_name, allow_call,
                         received_at, occurred_at, sent_at, request_hash, request_id)
-    SELECT %(id)s::uuid, account_id, %(category)s::text, %(channel)s::text, %(visibility)s::text,
+    SELECT %(id)s::uuid, who.id, %(category)s::text, %(channel)s::text, %(visibility)s::text,
            %(hide_name)s::boolean, %(allow_call)s::boolean, %(at)s::timestamptz,
            %(occurred_at)s::timestamptz, %(sent_at)s::timestamptz, %(request_hash)s::bytea, %(request_id)s::text
-    FROM key ON CONFLICT DO NOTHING RETURNING id),
+    FROM gate, who
+    WHERE gate.got AND NOT EXISTS (SELECT FROM last)
+      AND NOT EXISTS (SELECT FROM idempotency_key WHERE account_id = %(account_id)s::uuid AND key = %(key)s::uuid)
+    ON CONFLICT DO NOTHING RETURNING id),
+key AS (
+    INSERT INTO idempotency_key (account_id, key, request_hash, status, body, created_at)
+    SELECT %(account_id)s::uuid, %(key)s::uuid, %(key_hash)s::bytea, 201, %(answer)s::bytea, %(at)s::timestamptz
+    FROM rep),
 content AS (
-    INSERT INTO report_content (report_id, description, lat, lon, accuracy_m, stated_unit_id, place_text, address, nonce)
+    INSERT INTO report_content (report_id, description, lat, lon, accuracy_m, stated_unit_id, place_text,
+                                address, nonce)
     SELECT id, %(description)s::text, %(lat)s::float8, %(lon)s::float8, %(accuracy_m)s::float8,
            %(stated_unit_id)s::uuid, %(place_text)s::text, %(address)s::text, %(nonce)s::bytea FROM rep),
 opened AS (
@@ -98,40 +104,45 @@ event AS (
                             channel, commitment, body, hash)
     SELECT %(case_id)s::uuid, 1, %(at)s::timestamptz, 'submit', %(state)s::text, 'citizen', %(account_id)s::uuid, 1,
            %(category)s::text, %(urgency)s::text, %(channel)s::text, %(commitment)s::bytea, %(body)s::bytea,
-           %(head)s::bytea FROM rep),
+           %(head)s::bytea FROM rep)
+{clock}
+SELECT gate.got, EXISTS (SELECT FROM who), (SELECT received_at FROM last), EXISTS (SELECT FROM rep) FROM gate
+"""
+_VERIFY_CLOCK = """,
 clock AS (
     INSERT INTO sla_clock (case_id, kind, started_seq, cycle, policy_id, started_at, due_at)
     SELECT %(case_id)s::uuid, 'verify', 1, 1, %(policy_id)s::uuid, %(at)s::timestamptz, %(act_by)s::timestamptz
-    FROM rep WHERE %(state)s = 'verifying')
-SELECT gate.got, EXISTS (SELECT FROM who), EXISTS (SELECT FROM key), EXISTS (SELECT FROM rep) FROM gate
-"""
+    FROM rep)"""
+# Two texts, because PostgreSQL prepares the insert into a table even where no row will come.
+_INTAKES = {State.ROUTING: _INTAKE.format(clock=""), State.VERIFYING: _INTAKE.format(clock=_VERIFY_CLOCK)}
 
 
 def submit(session: Session, citizen: Viewer, body: ReportIn, key: UUID, lang: Lang = "vi") -> Stored:
     """Accept a report: the report, its case and event 1 in one transaction. Safe to repeat with the same key or id.
 
-    The answer is a `Receipt` as stored bytes, the same for every repeat.
+    The answer is a `Receipt` as stored bytes, the same for every repeat. With photos `session` must be a transaction;
+    without, it may as well be `db.statements`.
     """
     account_id = citizen.id
-    limits.spend(REPORTS_PER_HOUR, str(account_id))
     received_at = clock.now()
     category = _category(session, body.category)
-    stated_unit_id = _check_place(session, body, received_at)
     row = _intake_row(session, account_id, body, category, received_at, lang) | {
         "key": key,
         "lock": idempotency.lock_number(account_id, key),
-        "stated_unit_id": stated_unit_id,
+        "stated_unit_id": _check_place(session, body, received_at),
+        "since": received_at - timedelta(seconds=REPORTS_PER_HOUR.window_s),
+        "quota": limits.quota(REPORTS_PER_HOUR),
     }
-    gate_open, is_active, is_new_key, is_new_report = session.connection().exec_driver_sql(_INTAKE, row).one()
+    try:
+        gate_open, is_active, last, is_new = db.statement(session, _INTAKES[row["state"]], row)
+    except db.NotUnique as error:  # the same key with another report, at the same moment; or a reference drawn twice
+        raise KEY_BUSY.error(headers={"Retry-After": "1"}) from error
     if not is_active:
         raise UNAUTHENTICATED.error()
     if not gate_open:
         raise KEY_BUSY.error(headers={"Retry-After": "1"})
-    if not is_new_key:
-        # The key was stored meanwhile: a statement does not see what its losers wrote, so read again.
-        return idempotency.replayed(session, account_id, key, row["key_hash"])
-    if not is_new_report:
-        return _repeated_id(session, account_id, key, row, lang)
+    if not is_new:
+        return _repeated(session, account_id, key, row, last, lang)
     if body.media_ids:
         attach_media(session, body.id, account_id, body.media_ids)
     if row["state"] == State.ROUTING:
@@ -222,9 +233,20 @@ def _intake_row(  # noqa: PLR0917 - everything one statement needs
     }
 
 
-def _repeated_id(session: Session, account_id: UUID, key: UUID, row: dict[str, Any], lang: Lang) -> Stored:
-    """A report id seen before under another key: the same account and body get the same report, others 409."""
+def _repeated(  # noqa: PLR0917 - what the first attempt left for the second
+    session: Session, account_id: UUID, key: UUID, row: dict[str, Any], last: datetime | None, lang: Lang
+) -> Stored:
+    """The answer to a report that was not stored: this key or this id was there before, or the hour is used up.
+
+    An id seen under another key: the same account and body get the same report, others 409.
+    """
+    before = idempotency.stored(session, account_id, key, row["key_hash"])
+    if before is not None:
+        return before
     report = session.get(Report, row["id"])
+    if report is None and last is not None:
+        window = timedelta(seconds=REPORTS_PER_HOUR.window_s)
+        raise limits.refusal(REPORTS_PER_HOUR, (last + window - row["at"]).total_seconds())
     if report is None or report.account_id != account_id or bytes(report.request_hash) != row["request_hash"]:
         raise ID_TAKEN.error(pointer="/id")
     case = session.exec(select(Case).where(Case.report_id == report.id)).one()
@@ -236,7 +258,8 @@ def _repeated_id(session: Session, account_id: UUID, key: UUID, row: dict[str, A
         received_at=report.received_at,
         version=case.version,
     )
-    return idempotency.restate(session, account_id, key, Stored(200, receipt.model_dump_json().encode()))
+    answer = Stored(200, receipt.model_dump_json().encode())
+    return idempotency.keep(session, account_id, key, row["key_hash"], answer)
 
 
 def attach_media(session: Session, report_id: UUID, account_id: UUID, media_ids: Sequence[UUID]) -> None:
@@ -317,7 +340,7 @@ def _allowed_rule(session: Session, case: Case, verb: str, actor: Actor, at: dat
 
 
 def _move_clocks(session: Session, case: Case, rule: rules.Rule, unit_id: UUID | None, at: datetime) -> None:
-    """Stop and start what the rule names. A cycle has one resolve and one first-response clock; accept starts per hop."""
+    """Stop and start what the rule names. A cycle has one resolve and one first-response clock, a hop one accept."""
     if rule.stops == ALL:
         deadline_actions.stop_all(session, case.id, at)
     elif rule.stops:

@@ -84,19 +84,21 @@ def stored(session: Session, account_id: UUID, key: UUID, hashed: bytes) -> Stor
     return Stored(row.status, bytes(row.body))
 
 
-def replayed(session: Session, account_id: UUID, key: UUID, hashed: bytes) -> Stored:
-    """The answer stored under a key that is known to be taken."""
-    answer = stored(session, account_id, key, hashed)
-    if answer is None:
-        raise KEY_BUSY.error(headers={"Retry-After": "1"})
-    return answer
-
-
-def restate(session: Session, account_id: UUID, key: UUID, answer: Stored) -> Stored:
-    """Replace the answer that this transaction stored under its own key."""
+def keep(session: Session, account_id: UUID, key: UUID, hashed: bytes, answer: Stored) -> Stored:
+    """Store the answer given under a key, unless one is stored already; returns `answer`."""
     session.execute(
-        text("UPDATE idempotency_key SET status = :status, body = :body WHERE account_id = :account AND key = :key"),
-        {"status": answer.status, "body": answer.body, "account": account_id, "key": key},
+        text(
+            "INSERT INTO idempotency_key (account_id, key, request_hash, status, body, created_at)"
+            " VALUES (:account, :key, :hash, :status, :body, :at) ON CONFLICT DO NOTHING"
+        ),
+        {
+            "account": account_id,
+            "key": key,
+            "hash": hashed,
+            "status": answer.status,
+            "body": answer.body,
+            "at": clock.now(),
+        },
     )
     return answer
 
@@ -111,19 +113,4 @@ def once(session: Session, account_id: UUID, key: UUID, hashed: bytes, act: Call
     before = stored(session, account_id, key, hashed)
     if before is not None:
         return before
-    answer = act()
-    session.execute(
-        text(
-            "INSERT INTO idempotency_key (account_id, key, request_hash, status, body, created_at)"
-            " VALUES (:account, :key, :hash, :status, :body, :at)"
-        ),
-        {
-            "account": account_id,
-            "key": key,
-            "hash": hashed,
-            "status": answer.status,
-            "body": answer.body,
-            "at": clock.now(),
-        },
-    )
-    return answer
+    return keep(session, account_id, key, hashed, act())

@@ -22,7 +22,10 @@ def uuid7(at: datetime | None = None) -> UUID:
 
 def reference() -> str:
     """A new speakable reference, like `7KQ4-M2XT`: seven random characters and one check character."""
-    body = "".join(secrets.choice(ALPHABET) for _ in range(REFERENCE_LENGTH - 1))
+    number, body = secrets.randbelow(len(ALPHABET) ** (REFERENCE_LENGTH - 1)), ""
+    for _ in range(REFERENCE_LENGTH - 1):
+        number, place = divmod(number, len(ALPHABET))
+        body += ALPHABET[place]
     return _grouped(body + _check(body))
 
 

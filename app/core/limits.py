@@ -9,7 +9,7 @@ from functools import lru_cache
 import redis
 
 from app.core.config import settings
-from app.core.errors import TOO_MANY
+from app.core.errors import TOO_MANY, DomainError
 
 _TIMEOUT_S = 0.05
 _REST_S = 5.0
@@ -57,21 +57,30 @@ def forget() -> None:
 
 def spend(limit: Limit, key: str, cost: int = 1) -> None:
     """Count one use of `key` against `limit`; too many answers 429 with Retry-After and the RateLimit fields."""
-    quota = max(1, int(limit.quota * settings().limits_scale))
     # Wall time on purpose: the simulated clock of demo data must not share or skip real windows.
     now = time.time()
     window = int(now // limit.window_s)
     used = _count(f"limit:{limit.name}:{key}:{window}", cost, limit.window_s)
-    if used > quota:
-        wait = max(1, math.ceil((window + 1) * limit.window_s - now))
-        raise TOO_MANY.error(
-            seconds=wait,
-            headers={
-                "Retry-After": str(wait),
-                "RateLimit": f'"{limit.name}";r=0;t={wait}',
-                "RateLimit-Policy": f'"{limit.name}";q={quota};w={limit.window_s}',
-            },
-        )
+    if used > quota(limit):
+        raise refusal(limit, (window + 1) * limit.window_s - now)
+
+
+def quota(limit: Limit) -> int:
+    """The quota of `limit` in this installation."""
+    return max(1, int(limit.quota * settings().limits_scale))
+
+
+def refusal(limit: Limit, wait_s: float) -> DomainError:
+    """What somebody is told who has used up `limit` and may come again in `wait_s` seconds."""
+    wait = max(1, math.ceil(wait_s))
+    return TOO_MANY.error(
+        seconds=wait,
+        headers={
+            "Retry-After": str(wait),
+            "RateLimit": f'"{limit.name}";r=0;t={wait}',
+            "RateLimit-Policy": f'"{limit.name}";q={quota(limit)};w={limit.window_s}',
+        },
+    )
 
 
 def _count(name: str, cost: int, window_s: int) -> int:

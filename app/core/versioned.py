@@ -31,11 +31,15 @@ class Versioned(Generic[T]):
         own = session.info.get(_OWN)
         if own is not None and self.topic in own:
             return self._own_value(session, own[self.topic])
-        held = self._held
-        if held is not None and time.monotonic() - self._checked < CHECK_EVERY_S:
+        if (held := self._fresh()) is not None:
             return held[1]
         with self._lock:
-            return self._refreshed(session)
+            # Who waited here finds what the first one brought.
+            held = self._fresh()
+            return self._refreshed(session) if held is None else held[1]
+
+    def _fresh(self) -> tuple[int, T] | None:
+        return self._held if time.monotonic() - self._checked < CHECK_EVERY_S else None
 
     def forget(self) -> None:
         """Load again at the next `get` of this process."""
