@@ -82,6 +82,12 @@ def problem(request: Request, error: DomainError, errors: Sequence[dict[str, Any
     return JSONResponse(body, error.problem.status, headers, media_type=PROBLEM)
 
 
+def unexpected(request: Request, error: Exception) -> JSONResponse:
+    """A fault of ours: recorded under the request's id, with nothing of it told."""
+    log.error("unexpected", exc_info=error)
+    return problem(request, INTERNAL.error(request_id=request.scope.get("request_id", "")))
+
+
 class _Params(dict[str, object]):
     def __missing__(self, key: str) -> str:
         return "…"
@@ -119,14 +125,9 @@ def install(app: FastAPI, *, streamed: frozenset[str] = frozenset()) -> None:
     @app.exception_handler(psycopg.OperationalError)
     def _database(request: Request, error: Exception) -> JSONResponse:
         if isinstance(error, DBAPIError) and not _is_passing(error):
-            return _unexpected(request, error)
+            return unexpected(request, error)
         log.warning("database_unavailable", error=type(error).__name__)
         return problem(request, UNAVAILABLE.error(headers={"Retry-After": "5"}))
-
-    @app.exception_handler(Exception)
-    def _unexpected(request: Request, error: Exception) -> JSONResponse:
-        log.error("unexpected", exc_info=error)
-        return problem(request, INTERNAL.error(request_id=request.scope.get("request_id", "")))
 
     app.add_middleware(RequestEnvelope, streamed=streamed)
 
@@ -184,13 +185,13 @@ class RequestEnvelope:
         given = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), "")
         request_id = given if _SAFE_ID.fullmatch(given) else uuid4().hex
         scope["request_id"] = request_id
-        status = 500
+        status, answering = 500, False
         structlog.contextvars.bind_contextvars(request_id=request_id)
 
         async def tagged(message: Message) -> None:
-            nonlocal status
+            nonlocal status, answering
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, answering = message["status"], True
                 message["headers"] = [
                     *message["headers"],
                     (b"x-request-id", request_id.encode()),
@@ -201,6 +202,11 @@ class RequestEnvelope:
 
         try:
             await self.app(scope, receive if scope["path"] in self.streamed else _bounded(scope, receive), tagged)
+        except Exception as error:
+            if answering:  # too late to say so: the server cuts the connection
+                raise
+            # Here, where the fault is logged and answered under the request's id, and not one layer further out.
+            await unexpected(Request(scope), error)(scope, receive, tagged)
         finally:
             seconds = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", "unmatched")
