@@ -9,6 +9,7 @@ import fcntl
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -138,10 +139,11 @@ class _Program(_Child):
     argv: list[str] = field(default_factory=list)
     log: Path = Path(os.devnull)
     pass_fds: tuple[int, ...] = ()
+    extra: dict[str, str] = field(default_factory=dict)
     patience_s: float = 8.0
 
     def launched(self) -> subprocess.Popen[bytes]:
-        return launch.spawn(self.argv, log=self.log, cwd=ROOT, pass_fds=self.pass_fds)
+        return launch.spawn(self.argv, log=self.log, env=os.environ | self.extra, cwd=ROOT, pass_fds=self.pass_fds)
 
     def ask_to_stop(self) -> None:
         if self.process is not None:  # not by `Popen.terminate`, which would reap one that ended by itself
@@ -313,10 +315,15 @@ class Supervisor:
             child.start()
 
     def _start_api(self, descriptor: int) -> None:
+        # The processes count together: whoever is asked for /metrics answers for all of them.
+        metrics = self._var_dir / "metrics"
+        shutil.rmtree(metrics, ignore_errors=True)
+        metrics.mkdir()
         for number in range(1, API_PROCESSES + 1):
-            argv = api_argv("--fd", str(descriptor))
-            self._api.append(self._program(f"api-{number}", argv, pass_fds=(descriptor,)))
-            self._api[-1].start()
+            api = self._program(f"api-{number}", api_argv("--fd", str(descriptor)), pass_fds=(descriptor,))
+            api.extra["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
+            self._api.append(api)
+            api.start()
 
     def _program(self, name: str, argv: list[str], pass_fds: tuple[int, ...] = ()) -> _Program:
         return _Program(name, argv=argv, log=self._logs / f"{name}.log", pass_fds=pass_fds)

@@ -27,6 +27,7 @@ from tests.support import make
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
 
+REQUEST_ID = "phone-0001-abcd"
 PASSWORD = "một mật khẩu đủ dài"
 WARD, TRUSTED, DEPARTMENTS = "Phường Phan Đình Phùng", "o_ga", "khoi_bui_mui"
 STAFF = [("dispatcher", None), ("administrator", None), ("officer", WARD), ("officer", "so_nong_nghiep_va_moi_truong")]
@@ -97,7 +98,8 @@ class Town:
         return str(answer.json()["id"])
 
     def send(self, who: dict[str, str], **body: Any) -> dict[str, Any]:
-        answer = self.http.post("/v1/reports", json=make.report_body(**body), headers=who | make.key())
+        headers = who | make.key() | {"X-Request-Id": REQUEST_ID}
+        answer = self.http.post("/v1/reports", json=make.report_body(**body), headers=headers)
         assert answer.status_code == 201, answer.text
         receipt: dict[str, Any] = answer.json()
         return receipt
@@ -142,7 +144,8 @@ def town(committed: Database, tmp_path: Path, real_data: Path, places: Places) -
                 actor_id=None,
             )
     mark = Mark(tmp_path)
-    running = Running(mark, DATABASE_URL=committed.app_url, OWNER_DATABASE_URL=committed.owner_url)
+    addresses = {"DATABASE_URL": committed.app_url, "OWNER_DATABASE_URL": committed.owner_url}
+    running = Running(mark, **addresses, PHANANH_LOG_LEVEL="INFO")
     try:
         with httpx2.Client(base_url=f"http://{running.address()}", timeout=20, follow_redirects=True) as client:
             yield Town(client, tmp_path / "var", committed, places)
@@ -217,6 +220,11 @@ def test_the_whole_road(town: Town, real_data: Path) -> None:
     parts = ("verifying", "withdrawn", "rejected", "merged", "within_competence")
     assert total["received"] == sum(total[part] for part in parts)
     assert total["handled_on_time"] == 1
+    # All API processes answer for what any of them counted; one request id leads from the phone to the worker.
+    metrics = town.http.get("/metrics").text
+    assert 'http_requests_total{method="POST",route="/v1/reports",status="201"} 2.0' in metrics
+    assert 'owed_rows{kind="routing"} 0.0' in metrics
+    assert f'"request_id": "{REQUEST_ID}"' in (town.var / "log" / "worker-routing.log").read_text()
     # The citizen was told at each step.
     outbox = (town.var / "outbox.jsonl").read_text()
     assert receipt["reference"] in outbox
