@@ -144,8 +144,12 @@ def town(committed: Database, tmp_path: Path, real_data: Path, places: Places) -
                 actor_id=None,
             )
     mark = Mark(tmp_path)
-    addresses = {"DATABASE_URL": committed.app_url, "OWNER_DATABASE_URL": committed.owner_url}
-    running = Running(mark, **addresses, PHANANH_LOG_LEVEL="INFO")
+    running = Running(
+        mark,
+        DATABASE_URL=committed.app_url,
+        OWNER_DATABASE_URL=committed.owner_url,
+        PHANANH_LOG_LEVEL="INFO",
+    )
     try:
         with httpx2.Client(base_url=f"http://{running.address()}", timeout=20, follow_redirects=True) as client:
             yield Town(client, tmp_path / "var", committed, places)
