@@ -1,0 +1,1 @@
+"""What is run around the product and not in it: set-up, demo data, checks."""

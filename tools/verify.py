@@ -210,6 +210,8 @@ class _Told:
         match event["verb"]:
             case "resolve":
                 self.resolved_at, self.outcome = event["at"], event["code"]
+            case "reopen":
+                self.outcome = None
             case "publish":
                 self.published_at = event["at"]
             case "hide":
