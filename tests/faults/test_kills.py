@@ -20,6 +20,7 @@ from app.embedded import Database
 from app.identity.policy import Viewer
 from tests.running import Mark, Running, children_of, wait_for
 from tests.support import make, places
+from tools.verify import problems
 
 ROUNDS = int(os.environ.get("KILL_ROUNDS", "10"))
 SEED = int(os.environ.get("KILL_SEED", "20261122"))
@@ -138,6 +139,8 @@ def test_nothing_is_lost_or_opened_twice_when_parts_are_killed(system: System) -
     chance = random.Random(SEED)
     for number in range(ROUNDS):
         one_round(system, number, TARGETS[number % len(TARGETS)], chance)
+    with db.transaction() as session:
+        assert problems(session) == []
 
 
 def one_round(system: System, number: int, target: str, chance: random.Random) -> None:
