@@ -13,6 +13,7 @@ from types import FrameType
 import psycopg
 import redis
 import structlog
+from kombu.exceptions import KombuError
 
 from app.core.config import settings
 from app.core.doorbell import CHANNEL
@@ -21,6 +22,8 @@ from workers.celery_app import DRAINS, celery
 
 SWEEP_S = 2.0
 _PAUSE_S = 0.5
+# A flat tuple: a tuple within it is a TypeError at the moment something is caught.
+_BROKER_AWAY = (redis.RedisError, KombuError, OSError)
 log = structlog.get_logger("relay")
 
 # What is owed, as predicates that partial indexes serve.
@@ -72,7 +75,7 @@ class Relay:
             try:
                 if self._broker.llen(kind) == 0:
                     celery.send_task(DRAINS[kind], queue=kind, retry=False)
-            except (redis.RedisError, OSError, celery.connection().connection_errors) as error:
+            except _BROKER_AWAY as error:
                 log.warning("broker_away", error=type(error).__name__)
                 return
             self._pending.discard(kind)
