@@ -46,6 +46,7 @@ celery.conf.update(
     },
     task_default_queue="housekeeping",
     task_routes={task: {"queue": kind} for kind, task in DRAINS.items()},
+    worker_consumer="workers.consumer:QuickConsumer",
     worker_hijack_root_logger=False,
     enable_utc=True,
     timezone="UTC",
