@@ -32,6 +32,7 @@ def listed(client: TestClient, viewer: Viewer, query: str = "", limit: int = 100
         answer = client.get(f"/v1/cases?limit={limit}{query}{cursor}", headers=make.bearer(viewer)).json()
         assert len(answer["items"]) <= limit
         found += [row["id"] for row in answer["items"]]
+        assert len(found) == len(set(found)), "a page repeats the one before"
         if answer["next_cursor"] is None:
             return found
         cursor = f"&cursor={answer['next_cursor']}"
