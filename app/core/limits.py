@@ -1,4 +1,4 @@
-"""Rate limits in Redis, answered within 50 ms or not at all: a dead limiter never stops a report."""
+"""Rate limits in Redis, given 50 ms to answer; while it is away each process counts alone, so nothing waits for it."""
 
 import math
 import threading
@@ -17,7 +17,7 @@ _REST_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """At most `quota` in any window of `window_s` seconds (fixed windows, named by their start)."""
+    """At most `quota` in each window of `window_s` seconds; `spend` counts in windows that stand end to end."""
 
     name: str
     quota: int
