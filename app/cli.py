@@ -65,8 +65,8 @@ def digest(where: Path) -> str:
 def check_pack(where: Path) -> list[Finding]:
     """Every mistake in every section of a pack."""
     try:
-        pack = read_units(where)
-        units = {unit.code for unit in (*pack.communes.communes, *pack.agencies.agencies)}
+        known = read_units(where)
+        units = {unit.code for unit in (*known.communes.communes, *known.agencies.agencies)}
         codes = {category.code for category in read_yaml(where / "categories.yaml", CategoriesFile).categories}
         groups = {group.code for group in read_yaml(where / "groups.yaml", GroupsFile).groups}
     except PackError as error:

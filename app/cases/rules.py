@@ -172,7 +172,7 @@ CITIZEN_WORDS: Mapping[State, tuple[str, str]] = {
 }
 
 
-# Whose texts a citizen reads in the history of an own report, and what of them everybody may read of a public one.
+# The verbs whose texts a citizen reads in the history of an own report, and everybody in that of a public one.
 CITIZEN_READS = frozenset({"message", "resolve", "reject", "reopen", "withdraw", "add_information", "rate"})
 PUBLIC_READS = frozenset({"resolve"})
 

@@ -47,7 +47,7 @@ SECONDS = Histogram(
 
 
 def language(request: Request) -> Lang:
-    """Vi unless the caller asks for English first."""
+    """Vietnamese unless the caller asks for English first."""
     wanted = request.headers.get("accept-language", "").lower()
     return "en" if wanted.startswith("en") else "vi"
 

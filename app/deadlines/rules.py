@@ -23,7 +23,6 @@ DAY = 24 * 60
 NOON = 12 * 60
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MINUTE = 60_000_000
-_DAY = DAY * _MINUTE
 
 Interval = tuple[int, int]
 Week = Mapping[int, Sequence[Interval]]
