@@ -1,7 +1,6 @@
 """The life of a report over HTTP: what each person sees and may do on the way."""
 
 from itertools import pairwise
-from typing import Any
 from uuid import UUID
 
 from fastapi.testclient import TestClient
@@ -16,10 +15,6 @@ from app.routing.actions import assign_owed
 from tests.support import make, places
 
 HOME, ELSEWHERE = places.codes()[0], places.codes()[50]
-
-
-def officer_of(session: Session, case_id: UUID, role: str = "officer") -> Any:
-    return make.staff(session, role, HOME)
 
 
 def assert_sound(session: Session, case_id: UUID) -> None:
