@@ -1,11 +1,13 @@
 """Submitting reports and moving cases: every change of a case goes through `submit` or `advance`."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextvars import Context
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import psycopg
 import structlog
 from sqlmodel import col, select
 
@@ -34,7 +36,7 @@ from app.catalog.queries import catalogue
 from app.catalog.rules import Category
 from app.core import clock, crypto, db, idempotency, ids, limits
 from app.core.db import Session
-from app.core.errors import UNAUTHENTICATED
+from app.core.errors import UNAUTHENTICATED, DomainError
 from app.core.http import Lang
 from app.core.idempotency import KEY_BUSY, Stored
 from app.core.limits import Limit
@@ -117,34 +119,80 @@ clock AS (
 _INTAKES = {State.ROUTING: _INTAKE.format(clock=""), State.VERIFYING: _INTAKE.format(clock=_VERIFY_CLOCK)}
 
 
+class Asked(NamedTuple):
+    """A citizen's report as it came in; `context` holds the id of the request, and the time where it is simulated."""
+
+    citizen: Viewer
+    body: ReportIn
+    key: UUID
+    lang: Lang
+    context: Context
+
+
+class Found(NamedTuple):
+    """What the intake statement says. `last`: when the report was received that used up the hour's limit."""
+
+    gate_open: bool
+    is_active: bool
+    last: datetime | None
+    is_new: bool
+
+
 def submit(session: Session, citizen: Viewer, body: ReportIn, key: UUID, lang: Lang = "vi") -> Stored:
     """Accept a report: the report, its case and event 1 in one transaction. Safe to repeat with the same key or id.
 
-    The answer is a `Receipt` as stored bytes, the same for every repeat. With photos `session` must be a transaction;
-    without, it may as well be `db.statements`.
+    The answer is a `Receipt` as stored bytes, the same for every repeat.
     """
-    account_id = citizen.id
-    received_at = clock.now()
-    category = _category(session, body.category)
-    row = _intake_row(session, account_id, body, category, received_at, lang) | {
-        "key": key,
-        "lock": idempotency.lock_number(account_id, key),
-        "stated_unit_id": _check_place(session, body, received_at),
-        "since": received_at - timedelta(seconds=REPORTS_PER_HOUR.window_s),
-        "quota": limits.quota(REPORTS_PER_HOUR),
-    }
+    row = _intake_row(session, citizen, body, key, lang)
+    (found,) = _take_in(session, [row])
+    answer = _answer(session, row, found)
+    if found.is_new and body.media_ids:
+        attach_media(session, body.id, citizen.id, body.media_ids)
+    return answer
+
+
+def submit_together(asked: Sequence[Asked]) -> list[Stored | Exception]:
+    """`submit` for reports without photos, in one transaction; each gets its own answer or refusal."""
+    with db.statements() as session:
+        rows = [each.context.run(_tried, _intake_row, session, *each[:4]) for each in asked]
+        sound = [(number, row) for number, row in enumerate(rows) if isinstance(row, dict)]
+        # By id: two groups that hold the same reports then wait for one another in one direction only.
+        sound.sort(key=lambda each: each[1]["id"])
+        taken = _tried(_take_in, session, [row for _, row in sound])
+        answers: list[Any] = rows
+        for place, (number, row) in enumerate(sound):
+            answers[number] = taken if isinstance(taken, Exception) else _tried(_answer, session, row, taken[place])
+    if len(sound) > 1 and isinstance(taken, _OF_ONE_ROW):
+        return [submit_together([each])[0] for each in asked]
+    return answers
+
+
+# What one row can do to a group: then each is tried alone. A lost connection is everybody's.
+_OF_ONE_ROW = (DomainError, psycopg.IntegrityError, psycopg.DataError)
+
+
+def _tried(act: Callable[..., Any], *given: Any) -> Any:
+    """The result, or the exception as a value: in a group nobody pays for somebody else."""
     try:
-        gate_open, is_active, last, is_new = db.statement(session, _INTAKES[row["state"]], row)
+        return act(*given)
+    except Exception as error:  # noqa: BLE001 - it is raised again in the request it belongs to
+        return error
+
+
+def _take_in(session: Session, rows: Sequence[dict[str, Any]]) -> list[Found]:
+    try:
+        return [Found(*found) for found in db.execute(session, [(_INTAKES[row["state"]], row) for row in rows])]
     except db.NotUnique as error:  # the same key with another report, at the same moment; or a reference drawn twice
         raise KEY_BUSY.error(headers={"Retry-After": "1"}) from error
-    if not is_active:
+
+
+def _answer(session: Session, row: dict[str, Any], found: Found) -> Stored:
+    if not found.is_active:
         raise UNAUTHENTICATED.error()
-    if not gate_open:
+    if not found.gate_open:
         raise KEY_BUSY.error(headers={"Retry-After": "1"})
-    if not is_new:
-        return _repeated(session, account_id, key, row, last, lang)
-    if body.media_ids:
-        attach_media(session, body.id, account_id, body.media_ids)
+    if not found.is_new:
+        return _repeated(session, row, found.last)
     if row["state"] == State.ROUTING:
         db.owe(session, "routing")
     return Stored(201, row["answer"])
@@ -169,10 +217,11 @@ def _check_place(session: Session, body: ReportIn, at: datetime) -> UUID | None:
     return unit.id
 
 
-def _intake_row(  # noqa: PLR0917 - everything one statement needs
-    session: Session, account_id: UUID, body: ReportIn, category: Category, received_at: datetime, lang: Lang
-) -> dict[str, Any]:
-    """All values of the intake statement, with event 1 hashed."""
+def _intake_row(session: Session, citizen: Viewer, body: ReportIn, key: UUID, lang: Lang) -> dict[str, Any]:
+    """All values of the intake statement, with event 1 hashed; refuses what cannot be a report."""
+    account_id, received_at = citizen.id, clock.now()
+    category = _category(session, body.category)
+    stated_unit_id = _check_place(session, body, received_at)
     payload = body.model_dump_json().encode()
     state = State.ROUTING if category.trusted else State.VERIFYING
     case_id, nonce = ids.uuid7(), os.urandom(rules.NONCE_BYTES)
@@ -207,6 +256,11 @@ def _intake_row(  # noqa: PLR0917 - everything one statement needs
     return event | {
         "id": body.id,
         "account_id": account_id,
+        "key": key,
+        "lock": idempotency.lock_number(account_id, key),
+        "since": received_at - timedelta(seconds=REPORTS_PER_HOUR.window_s),
+        "quota": limits.quota(REPORTS_PER_HOUR),
+        "lang": lang,
         "key_hash": idempotency.request_hash(SUBMIT, payload),
         "request_hash": crypto.sha256(payload),
         "request_id": structlog.contextvars.get_contextvars().get("request_id", ""),
@@ -222,6 +276,7 @@ def _intake_row(  # noqa: PLR0917 - everything one statement needs
         "lat": location.lat if location else None,
         "lon": location.lon if location else None,
         "accuracy_m": location.accuracy_m if location else None,
+        "stated_unit_id": stated_unit_id,
         "place_text": body.place_text,
         "address": body.address,
         "nonce": nonce,
@@ -233,13 +288,12 @@ def _intake_row(  # noqa: PLR0917 - everything one statement needs
     }
 
 
-def _repeated(  # noqa: PLR0917 - what the first attempt left for the second
-    session: Session, account_id: UUID, key: UUID, row: dict[str, Any], last: datetime | None, lang: Lang
-) -> Stored:
+def _repeated(session: Session, row: dict[str, Any], last: datetime | None) -> Stored:
     """The answer to a report that was not stored: this key or this id was there before, or the hour is used up.
 
     An id seen under another key: the same account and body get the same report, others 409.
     """
+    account_id, key = row["account_id"], row["key"]
     before = idempotency.stored(session, account_id, key, row["key_hash"])
     if before is not None:
         return before
@@ -254,7 +308,7 @@ def _repeated(  # noqa: PLR0917 - what the first attempt left for the second
         id=report.id,
         reference=case.reference,
         status=case.state,
-        status_text=rules.citizen_word(case.state, lang),
+        status_text=rules.citizen_word(case.state, row["lang"]),
         received_at=report.received_at,
         version=case.version,
     )

@@ -1,7 +1,7 @@
 """The database: one engine, one Session type, one place that commits."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from typing import Annotated, Any, cast
 
@@ -15,7 +15,7 @@ from sqlmodel import Session
 from app.core import doorbell
 from app.core.config import settings
 
-__all__ = ["Db", "NotUnique", "Session", "dispose", "engine", "owe", "statement", "statements", "transaction"]
+__all__ = ["Db", "NotUnique", "Session", "dispose", "engine", "execute", "owe", "statements", "transaction"]
 
 _OWED = "owed_kinds"
 _EACH_ALONE = "each_statement_alone"
@@ -112,15 +112,19 @@ def _ring(session: Session) -> None:
 
 
 class NotUnique(Exception):
-    """A row with the same unique value was stored meanwhile; nothing of this statement was."""
+    """A row with the same unique value was stored meanwhile; nothing of these statements was."""
+
+
+Rows = Sequence[tuple[Any, ...]]
+Statement = tuple[str, Mapping[str, Any]]
 
 
 @contextmanager
 def statements() -> Iterator[Session]:
-    """Statements each of which is a transaction of its own, for who writes with one `statement` only.
+    """A session without a transaction around it, for who writes by one call of `execute`.
 
-    Without BEGIN and COMMIT the busiest road takes one round trip instead of three, which halves its cost
-    (docs/adr/0101). Nothing is rolled back when a later statement fails.
+    Without BEGIN and COMMIT the busiest road takes one round trip instead of three (docs/adr/0101). Nothing is rolled
+    back when something later fails.
     """
     if _bound is not None:
         with transaction() as session:
@@ -132,12 +136,19 @@ def statements() -> Iterator[Session]:
         _ring(session)
 
 
-def statement(session: Session, sql: str, values: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Execute one statement of ours (psycopg's placeholders) and return its one row; NotUnique says what it says."""
+def execute(session: Session, asked: Sequence[Statement]) -> Rows:
+    """Execute statements of ours (psycopg's placeholders), all or none, and return the one row of each.
+
+    In a session of `statements` they are committed when this returns.
+    """
+    if not asked:
+        return []
     try:
-        if not session.info.get(_EACH_ALONE) or session.in_transaction():
-            return tuple(session.connection().exec_driver_sql(sql, dict(values)).one())
-        return _execute_alone(sql, values)
+        if session.info.get(_EACH_ALONE):
+            session.rollback()  # gives back the connection that reading configuration may have taken
+            return _execute_alone(asked)
+        connection = session.connection()
+        return [tuple(connection.exec_driver_sql(sql, dict(values)).one()) for sql, values in asked]
     except UniqueViolation as error:
         raise NotUnique from error
     except IntegrityError as error:
@@ -146,22 +157,26 @@ def statement(session: Session, sql: str, values: Mapping[str, Any]) -> tuple[An
         raise
 
 
-def _execute_alone(sql: str, values: Mapping[str, Any]) -> tuple[Any, ...]:
+def _execute_alone(asked: Sequence[Statement]) -> Rows:
     """Straight through the driver: SQLAlchemy's way to a single row costs four times the driver's own."""
     pooled = engine().raw_connection()
     connection = cast("psycopg.Connection[tuple[Any, ...]]", pooled.driver_connection)
     try:
         connection.autocommit = True
-        row = connection.execute(sql, values).fetchone()
-    finally:
+        # What a pipeline holds is one transaction to the server, and one round trip.
+        with connection.pipeline() if len(asked) > 1 else nullcontext():
+            cursors = [connection.execute(sql, values) for sql, values in asked]
+        rows = [row for cursor in cursors if (row := cursor.fetchone()) is not None]
+        connection.autocommit = False
+    except psycopg.Error:
         if connection.closed:
-            pooled.invalidate()
             engine().dispose()  # whatever ended this connection has ended the idle ones as well
-        else:
-            connection.autocommit = False
+        # Even where it lives: after a broken pipeline the driver believes in statements that were never prepared.
+        pooled.invalidate()
+        raise
+    finally:
         pooled.close()
-    assert row is not None
-    return row
+    return rows
 
 
 def _session() -> Iterator[Session]:
