@@ -1,8 +1,9 @@
 """How every refusal looks: one shape, two languages, a request id to ask about, and never a value sent in."""
 
-import logging
 import pkgutil
 import string
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 from uuid import uuid4
@@ -15,6 +16,8 @@ from pydantic import BaseModel, Field
 from sqlalchemy.exc import DataError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlmodel import select
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
 
 from app.core import errors, http
 from app.core.config import ROOT
@@ -205,23 +208,27 @@ def test_many_mistakes_are_told_up_to_a_limit(client: TestClient, session: Sessi
     assert len(assert_problem(answer, 422, "invalid")["errors"]) == 20
 
 
-def lines(caplog: pytest.LogCaptureFixture, event: str) -> list[dict[str, Any]]:
-    """The structured log lines of one event."""
-    return [record.msg for record in caplog.records if isinstance(record.msg, dict) and record.msg["event"] == event]
+@contextmanager
+def logged() -> Iterator[list[Any]]:
+    """The structured log lines of a block, with what is bound to the request."""
+    with capture_logs(processors=[merge_contextvars]) as found:
+        yield found
 
 
-def test_the_unexpected_is_logged_under_its_id_and_not_told(
-    client: TestClient, small: TestClient, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.INFO):
+def lines(logs: list[Any], event: str) -> list[Any]:
+    return [line for line in logs if line["event"] == event]
+
+
+def test_the_unexpected_is_logged_under_its_id_and_not_told(client: TestClient, small: TestClient) -> None:
+    with logged() as logs:
         answer = small.get("/broken", headers={"X-Request-ID": "find-me-again"})
     body = assert_problem(answer, 500, "internal")
     assert "find-me-again" in body["detail"]
     assert body["retry"] == "same_key"
     assert SECRET not in answer.text
-    (fault,) = lines(caplog, "unexpected")
+    (fault,) = lines(logs, "unexpected")
     assert (type(fault["exc_info"]), fault["request_id"]) == (RuntimeError, "find-me-again")
-    (line,) = lines(caplog, "request")
+    (line,) = lines(logs, "request")
     assert (line["status"], line["request_id"]) == (500, "find-me-again")
 
 
@@ -244,13 +251,11 @@ def test_a_strange_content_length_is_no_crash(small: TestClient, length: str) ->
     assert answer.status_code in (400, 413, 422), answer.text
 
 
-def test_each_request_is_one_log_line_without_what_was_asked(
-    client: TestClient, session: Session, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_each_request_is_one_log_line_without_what_was_asked(client: TestClient, session: Session) -> None:
     reference = make.submit(client, make.citizen(session))["reference"]
-    with caplog.at_level(logging.INFO):
+    with logged() as logs:
         client.get(f"/v1/reports/by-reference/{reference}?token={SECRET}", headers={"X-Request-ID": "one-line-1"})
-    (line,) = lines(caplog, "request")
+    (line,) = lines(logs, "request")
     assert (line["method"], line["route"], line["status"]) == ("GET", "/v1/reports/by-reference/{reference}", 404)
     assert line["request_id"] == "one-line-1"
     assert reference not in str(line)
