@@ -17,8 +17,11 @@ def now() -> datetime:
 
 
 def local_day(moment: datetime) -> date:
-    """The calendar day of `moment` in Vietnam."""
-    return moment.astimezone(LOCAL).date()
+    """The calendar day of `moment` in Vietnam; at the edges of the calendar, the edge."""
+    try:
+        return moment.astimezone(LOCAL).date()
+    except OverflowError:
+        return moment.date()
 
 
 @contextmanager
