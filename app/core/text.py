@@ -3,15 +3,20 @@
 import unicodedata
 
 _D = str.maketrans({"đ": "d", "Đ": "D"})
+_UNSEEN = ("Cc", "Cf", "Zs", "Zl", "Zp")
 
 
 def clean(text: str) -> str:
-    """`text` in NFC without surrounding blanks; refuses NUL and unpaired surrogates (ValueError)."""
+    """`text` in NFC without surrounding blanks, empty where nothing of it can be seen.
+
+    Refuses NUL and unpaired surrogates (ValueError).
+    """
     if "\x00" in text:
         raise ValueError("the text holds a null byte")
     if any("\ud800" <= char <= "\udfff" for char in text):
         raise ValueError("the text holds an unpaired surrogate")
-    return unicodedata.normalize("NFC", text).strip()
+    stripped = unicodedata.normalize("NFC", text).strip()
+    return stripped if any(unicodedata.category(char) not in _UNSEEN for char in stripped) else ""
 
 
 def fold(text: str) -> str:
