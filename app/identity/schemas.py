@@ -114,9 +114,9 @@ def _text(value: str) -> str:
 
 
 # Kept whole as written: Vietnamese names begin with the family name and are never split.
-Name = Annotated[str, Field(min_length=1, max_length=NAME_LENGTH, examples=["Nguyễn Thị Hương"]), AfterValidator(_text)]
-Label = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_text)]
-ConsentVersion = Annotated[str, Field(min_length=1, max_length=20, examples=["2026-01"]), AfterValidator(_text)]
+Name = Annotated[str, AfterValidator(_text), Field(min_length=1, max_length=NAME_LENGTH, examples=["Nguyễn Thị Hương"])]
+Label = Annotated[str, AfterValidator(_text), Field(min_length=1, max_length=64)]
+ConsentVersion = Annotated[str, AfterValidator(_text), Field(min_length=1, max_length=20, examples=["2026-01"])]
 Password = Annotated[str, Field(max_length=200, json_schema_extra={"format": "password", "writeOnly": True})]
 
 
