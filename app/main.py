@@ -67,6 +67,7 @@ def create_app() -> FastAPI:
         version="0.1.0",
         summary="Tiếp nhận và xử lý phản ánh của người dân tỉnh Thái Nguyên",
         lifespan=_life,
+        redirect_slashes=False,  # the redirect would name whatever Host the request brought, and forget https
     )
     http.install(application, streamed=frozenset({"/v1/media"}))
     application.state.send_code = notifications.owe_sign_in_code
