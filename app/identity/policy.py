@@ -175,7 +175,14 @@ def _staff(viewer: Annotated[Viewer, Depends(_signed_in)]) -> Viewer:
     return viewer
 
 
-# Citizen reads no database: the statement that writes must itself check that the account is active.
+def check_active(session: Session, viewer: Viewer) -> None:
+    """Refuse whose account was blocked or erased since the access token was issued."""
+    if session.exec(select(Account.status).where(Account.id == viewer.id)).one_or_none() != "active":
+        raise UNAUTHENTICATED.error()
+
+
+# Citizen reads no database: what writes must itself check that the account is active, in its statement or with
+# `check_active`.
 Citizen = Annotated[Viewer, Depends(_citizen)]
 SignedIn = Annotated[Viewer, Depends(_signed_in)]
 Staff = Annotated[Viewer, Depends(_staff)]
