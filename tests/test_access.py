@@ -20,6 +20,7 @@ EVERYBODY = {"public", "author", "citizen"} | STAFF
 SIGNED_IN = EVERYBODY - {"public"}
 CITIZENS = {"author", "citizen"}
 READERS = {"officer", "lead", "dispatcher", "leader", "auditor"}  # of a case that HOME holds
+MOVERS = READERS - {"leader", "auditor"}
 
 JSON = dict[str, Any]
 
@@ -65,26 +66,24 @@ ROUTES: dict[str, Route] = {
     "reopen_report": Route({"author"}, REASON),
     "list_cases": Route(STAFF),
     "get_case": Route(READERS),
-    "verify_case": Route(READERS),
-    "assign_case": Route(READERS, {"unit": ELSEWHERE}),
-    "accept_case": Route(READERS),
-    "return_case": Route(READERS, REASON),
-    "transfer_case": Route(READERS, REASON | {"unit": ELSEWHERE}),
-    "start_case": Route(READERS),
-    "message_citizen": Route(READERS, {"text": "Chào bạn."}),
-    "resolve_case": Route(READERS, {"outcome": "fixed", "note": "Xong."}),
-    "reject_case": Route(READERS, {"code": "spam"}),
-    "reopen_case": Route(READERS, REASON),
-    "publish_case": Route(READERS, {}),
-    "hide_case": Route(READERS, REASON),
-    "unhide_case": Route(READERS, REASON),
+    "verify_case": Route(MOVERS),
+    "assign_case": Route(MOVERS, {"unit": ELSEWHERE}),
+    "accept_case": Route(MOVERS),
+    "return_case": Route(MOVERS, REASON),
+    "transfer_case": Route(MOVERS, REASON | {"unit": ELSEWHERE}),
+    "start_case": Route(MOVERS),
+    "message_citizen": Route(MOVERS, {"text": "Chào bạn."}),
+    "resolve_case": Route(MOVERS, {"outcome": "fixed", "note": "Xong."}),
+    "reject_case": Route(MOVERS, {"code": "spam"}),
+    "reopen_case": Route(MOVERS, REASON),
+    "publish_case": Route(MOVERS, {}),
+    "hide_case": Route(MOVERS, REASON),
+    "unhide_case": Route(MOVERS, REASON),
     "read_citizen_identity": Route({"dispatcher"}, {"purpose": "verify"}),
     "dry_run_routing": Route(
         {"dispatcher", "administrator", "officer", "lead", "outsider"}, {"category": "o_ga", "commune": HOME}
     ),
-    "get_handling": Route(
-        {"dispatcher", "administrator", "leader", "lead"}, query="?from=2026-01-01&to=2026-02-01"
-    ),
+    "get_handling": Route({"dispatcher", "administrator", "leader", "lead"}, query="?from=2026-01-01&to=2026-02-01"),
     "healthz": Route(EVERYBODY),
     "readyz": Route(EVERYBODY),
     "metrics": Route(EVERYBODY),

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -16,7 +16,7 @@ import pytest
 import shapely
 from PIL import Image
 
-from app.core import db
+from app.core import clock, db
 from app.embedded import Database
 from app.identity.actions import create_staff, hash_password
 from app.identity.policy import Grant
@@ -216,7 +216,7 @@ def test_the_whole_road(town: Town, real_data: Path) -> None:
     for verb, body in (("confirm", None), ("rate", {"rating": "satisfied"})):
         answer = town.http.post(f"/v1/reports/{receipt['id']}/{verb}", json=body, headers=citizen | make.key())
         assert answer.status_code == 200, answer.text
-    today = datetime.now(UTC).date()
+    today = clock.local_day(clock.now())
     period = {"from": str(today - timedelta(days=1)), "to": str(today + timedelta(days=1))}
     board = town.http.get("/v1/kpi/handling", params=period, headers=town.staff("administrator")).json()
     total = board["total"]

@@ -15,8 +15,18 @@ from typing import Any
 
 from sqlalchemy import text
 
-from app.cases.actions import NOTIFIES
-from app.cases.rules import ALL, AT_UNIT, BODY_FIELDS, HOP_OUTCOMES, State, commit_to, explain, rule_for, verify_chain
+from app.cases.rules import (
+    ALL,
+    AT_UNIT,
+    BODY_FIELDS,
+    HOP_OUTCOMES,
+    NOTIFIES,
+    State,
+    commit_to,
+    explain,
+    rule_for,
+    verify_chain,
+)
 from app.core import clock
 from app.core.db import Session, transaction
 from app.deadlines.rules import CLOCKS, breach, verdict

@@ -11,7 +11,7 @@ import psycopg
 import structlog
 from sqlmodel import col, select
 
-from app.cases import queries, rules
+from app.cases import policy, queries, rules
 from app.cases.models import Case, CaseEvent, CaseHop, CasePhoto, CaseText
 from app.cases.rules import ALL, State, Who
 from app.cases.schemas import (
@@ -31,6 +31,7 @@ from app.cases.schemas import (
     Receipt,
     RejectIn,
     ResolveIn,
+    TransferIn,
 )
 from app.catalog.queries import catalogue
 from app.catalog.rules import Category
@@ -198,7 +199,8 @@ def _answer(session: Session, row: dict[str, Any], found: Found) -> Stored:
     return Stored(201, row["answer"])
 
 
-def _category(session: Session, code: str) -> Category:
+def _offered(session: Session, code: str) -> Category:
+    """A category that reports may be sent under today."""
     category = catalogue(session).category(code)
     if category is None or not category.active:
         raise UNKNOWN_CATEGORY.error(category=code, pointer="/category")
@@ -207,8 +209,11 @@ def _category(session: Session, code: str) -> Category:
 
 def _check_place(session: Session, body: ReportIn, at: datetime) -> UUID | None:
     """Refuse a place that cannot be ours; the unit the citizen named, where one was named."""
-    if body.location is not None:
-        orgunits.check_location(session, body.location.lat, body.location.lon, body.location.accuracy_m, at)
+    if (here := body.location) is not None and orgunits.locate(
+        session, here.lat, here.lon, None, at
+    ).outcome != "inside":
+        # Only who stands nowhere needs the longer question, which asks how far the phone may be wrong.
+        orgunits.check_location(session, here.lat, here.lon, here.accuracy_m, at)
     if body.commune is None:
         return None
     unit = orgunits.directory(session).by_code(body.commune, clock.local_day(at))
@@ -220,7 +225,7 @@ def _check_place(session: Session, body: ReportIn, at: datetime) -> UUID | None:
 def _intake_row(session: Session, citizen: Viewer, body: ReportIn, key: UUID, lang: Lang) -> dict[str, Any]:
     """All values of the intake statement, with event 1 hashed; refuses what cannot be a report."""
     account_id, received_at = citizen.id, clock.now()
-    category = _category(session, body.category)
+    category = _offered(session, body.category)
     stated_unit_id = _check_place(session, body, received_at)
     payload = body.model_dump_json().encode()
     state = State.ROUTING if category.trusted else State.VERIFYING
@@ -334,18 +339,11 @@ def _refuse_used(session: Session, media_ids: Sequence[UUID]) -> None:
 
 # --- moving a case -------------------------------------------------------------------------------------------------
 
-NOTIFIES = {
-    "assign": "report_assigned",
-    "message": "report_message",
-    "resolve": "report_resolved",
-    "reject": "report_rejected",
-}
-
 
 def advance(
     session: Session,
     case: Case,
-    citizen_id: UUID,
+    report: Report,
     verb: str,
     actor: Actor,
     *,
@@ -359,7 +357,7 @@ def advance(
     to which the event commits.
     """
     at = clock.now()
-    rule = _allowed_rule(session, case, verb, actor, at)
+    rule = _allowed_rule(case, queries.standing(session, case, report), verb, actor, at)
     case.version += 1
     if verb == "reopen":
         case.cycle += 1
@@ -370,11 +368,13 @@ def advance(
         _stand(case, rule.target, at)
     case.updated_at = at
     _chain(session, case, rule, actor, at, code, note)
-    if verb in NOTIFIES:
+    if rule.target == State.ROUTING:
+        db.owe(session, "routing")
+    if verb in rules.NOTIFIES:
         notifications.owe(
             session,
-            NOTIFIES[verb],
-            account_id=citizen_id,
+            rules.NOTIFIES[verb],
+            account_id=report.account_id,
             case_id=case.id,
             params={"reference": case.reference, "status": case.state},
             dedupe_key=f"{case.id}:{case.version}",
@@ -382,8 +382,7 @@ def advance(
     return case.version
 
 
-def _allowed_rule(session: Session, case: Case, verb: str, actor: Actor, at: datetime) -> rules.Rule:
-    standing = queries.standing(session, case)
+def _allowed_rule(case: Case, standing: rules.Standing, verb: str, actor: Actor, at: datetime) -> rules.Rule:
     rule = rules.rule_for(case.state, verb)
     if rule is None or not rule.who & actor.capacities or not rules.applies(verb, standing, actor.capacities, at):
         allowed = list(rules.allowed_verbs(standing, actor.capacities, at))
@@ -506,12 +505,12 @@ def act(
 ) -> int:
     """`advance` in the name of somebody who sees the case; returns the seq of the event."""
     actor = Actor(viewer.kind, viewer.account_id, seen.capacities)
-    return advance(session, seen.case, seen.report.account_id, verb, actor, unit_id=unit_id, code=code, note=note)
+    return advance(session, seen.case, seen.report, verb, actor, unit_id=unit_id, code=code, note=note)
 
 
 def publish(session: Session, viewer: Viewer, seen: queries.Seen, body: PublishIn) -> None:
     """Make the public copy: the text as redacted, the photos chosen, the place as coarse as the category wants."""
-    if seen.report.visibility != "public" or _category(session, seen.case.category_code).publication == "never":
+    if not queries.standing(session, seen.case, seen.report).may_be_public:
         raise NOT_PUBLISHABLE.error()
     act(session, viewer, seen, "publish")
     make_public(session, seen.case, seen.report.id, body.description, body.media_ids)
@@ -524,11 +523,15 @@ def make_public(
     description: str | None = None,
     media_ids: Sequence[UUID] | None = None,
 ) -> None:
-    """Write the public copy of a report and mark its case published."""
+    """Write the public copy of a report and mark its case published, with the photos of afterwards there are by then.
+
+    What a unit adds later, words or photos, stays unpublished: nobody but a dispatcher decides what the public sees.
+    """
+    category = catalogue(session).category(case.category_code)  # perhaps retired: a case outlives the catalogue
     content = session.get_one(ReportContent, report_id)
     lat, lon = content.lat, content.lon
     if lat is not None and lon is not None:
-        lat, lon = coarsened(lat, lon, _category(session, case.category_code).coarsen_m)
+        lat, lon = coarsened(lat, lon, category.coarsen_m if category else 0)
     case.published_at = clock.now()
     session.add(
         PublicCopy(
@@ -541,6 +544,8 @@ def make_public(
     )
     for row in session.exec(select(ReportMedia).where(ReportMedia.report_id == report_id)):
         row.is_public = media_ids is None or row.media_id in media_ids
+    for photo in session.exec(select(CasePhoto).where(CasePhoto.case_id == case.id)):
+        photo.is_public = media_ids is None or photo.media_id in media_ids
 
 
 def hide(session: Session, viewer: Viewer, seen: queries.Seen, reason: str) -> None:
@@ -589,13 +594,12 @@ def add_information(session: Session, viewer: Viewer, seen: queries.Seen, body: 
     attach_media(session, seen.report.id, viewer.id, body.media_ids)
 
 
-def check_transfer(session: Session, viewer: Viewer, seen: queries.Seen, target: UUID) -> None:
-    """A dispatcher transfers anywhere, a lead within the tree of the own unit."""
-    if Who.DISPATCHER in seen.capacities or Who.LEAD not in seen.capacities:
-        return
-    units = viewer.units(("lead",), orgunits.directory(session))
-    if units is not None and target not in units:
+def transfer(session: Session, viewer: Viewer, seen: queries.Seen, body: TransferIn) -> None:
+    """Hand the case to another unit, as far as the own tree reaches."""
+    target = unit_in_force(session, body.unit)
+    if not policy.may_transfer_to(viewer, seen.capacities, target, orgunits.directory(session)):
         raise NOT_IN_YOUR_TREE.error()
+    act(session, viewer, seen, "transfer", unit_id=target, note=body.reason)
 
 
 def unit_in_force(session: Session, code: str) -> UUID:
@@ -610,13 +614,13 @@ def close_confirmed_by_silence(session: Session, limit: int = 100) -> int:
     """Close what was resolved long ago and not disputed; returns how many cases were closed."""
     before = clock.now() - rules.CLOSE_AFTER
     rows = session.exec(
-        select(Case, Report.account_id)
+        select(Case, Report)
         .join(Report, col(Report.id) == Case.report_id)
         .where(Case.state == State.RESOLVED, col(Case.resolved_at) < before)
         .order_by(col(Case.resolved_at))
         .limit(limit)
         .with_for_update(of=Case, skip_locked=True)
     ).all()
-    for case, citizen_id in rows:
-        advance(session, case, citizen_id, "close", SYSTEM)
+    for case, report in rows:
+        advance(session, case, report, "close", SYSTEM)
     return len(rows)

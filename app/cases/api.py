@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, BaseModel
 
 from app.cases import actions, policy, queries
 from app.cases.queries import BBox, Queue, Seen, Views
-from app.cases.rules import AT_UNIT, STAFF, State
+from app.cases.rules import State
 from app.cases.schemas import (
     BAD_BBOX,
     VERSION_MISSING,
@@ -35,8 +35,8 @@ from app.cases.schemas import (
     WithdrawIn,
 )
 from app.core import idempotency
-from app.core.db import Db, Session, owe, transaction
-from app.core.errors import NOT_FOUND
+from app.core.db import Db, Session, transaction
+from app.core.errors import FORBIDDEN, NOT_FOUND
 from app.core.etag import etag, not_modified
 from app.core.http import Lang, Language
 from app.core.idempotency import RequiredKey, Stored
@@ -127,11 +127,7 @@ def get_report(
 ) -> Any:
     """One's own report with everything on it, or a public one as published; anything else is 404."""
     seen = queries.report_for_reader(session, viewer, report_id)
-    tag = _version_tag(seen, viewer, lang)
-    if unchanged := not_modified(request, tag):
-        return unchanged
-    response.headers["ETag"] = tag
-    return _report(session, viewer, seen, lang)
+    return _conditional(request, response, _report(session, viewer, seen, lang))
 
 
 @router.get("/me/reports", operation_id="list_my_reports", summary="Phản ánh của tôi", tags=["reports"])
@@ -159,6 +155,8 @@ class OwnReport:
 
         def perform() -> Stored:
             seen = queries.report_for_reader(self.session, self.citizen, self.report_id, lock=True)
+            if not seen.capacities:
+                raise FORBIDDEN.error()
             act(seen)
             self.session.flush()
             shown = Views(self.session, self.lang).report(seen, mine=_is_mine(self.citizen, seen))
@@ -263,11 +261,7 @@ def list_cases(
 def get_case(case_id: UUID, request: Request, staff: Staff, session: Db, lang: Language, response: Response) -> Any:
     """A case with its report, photos, clocks, hops, history and the actions allowed to the caller."""
     seen = queries.case_for_staff(session, staff, case_id)
-    tag = _version_tag(seen, staff, lang)
-    if unchanged := not_modified(request, tag):
-        return unchanged
-    response.headers["ETag"] = tag
-    return Views(session, lang).case(seen)
+    return _conditional(request, response, Views(session, lang).case(seen))
 
 
 class HeldCase:
@@ -284,6 +278,8 @@ class HeldCase:
     ) -> None:
         self.session, self.staff, self.lang, self._response = session, staff, lang, response
         self.seen = queries.case_for_staff(session, staff, case_id, lock=True)
+        if not self.seen.capacities:
+            raise FORBIDDEN.error()
         if if_match is None:
             raise VERSION_MISSING.error()
         if _version_of(if_match) != self.seen.case.version:
@@ -308,8 +304,9 @@ class HeldCase:
         units = directory(self.session)
         case, report = self.seen.case, self.seen.report
         self.seen = Seen(case, report, policy.capacities(self.staff, case, report, units))
-        self._response.headers["ETag"] = _version_tag(self.seen, self.staff, self.lang)
-        return Views(self.session, self.lang).case(self.seen)
+        shown = Views(self.session, self.lang).case(self.seen)
+        self._response.headers["ETag"] = _tag(shown)
+        return shown
 
 
 Held = Annotated[HeldCase, Depends()]
@@ -318,7 +315,6 @@ Held = Annotated[HeldCase, Depends()]
 @router.post("/cases/{case_id}/verify", operation_id="verify_case", summary="Xác minh", tags=["cases"])
 def verify_case(held: Held) -> CaseOut:
     """Confirm that the report is real and ours; the machine routes it within seconds."""
-    owe(held.session, "routing")
     return held.move("verify")
 
 
@@ -343,9 +339,8 @@ def return_case(held: Held, body: ReasonIn) -> CaseOut:
 @router.post("/cases/{case_id}/transfer", operation_id="transfer_case", summary="Chuyển đơn vị", tags=["cases"])
 def transfer_case(held: Held, body: TransferIn) -> CaseOut:
     """Hand the case to another unit; the resolve deadline runs on."""
-    target = actions.unit_in_force(held.session, body.unit)
-    actions.check_transfer(held.session, held.staff, held.seen, target)
-    return held.move("transfer", unit_id=target, note=body.reason)
+    actions.transfer(held.session, held.staff, held.seen, body)
+    return held.shown()
 
 
 @router.post("/cases/{case_id}/start", operation_id="start_case", summary="Bắt đầu xử lý", tags=["cases"])
@@ -411,7 +406,7 @@ def read_citizen_identity(case_id: UUID, body: PurposeIn, staff: Staff, session:
         seen.report.account_id,
         purpose=body.purpose,
         case_id=seen.case.id,
-        allowed=seen.report.allow_call and bool(seen.capacities & STAFF) and seen.case.state in AT_UNIT,
+        allowed=policy.may_call(seen.case, seen.report, seen.capacities),
     )
 
 
@@ -430,10 +425,17 @@ def _report(session: Session, viewer: Viewer, seen: Seen, lang: Lang) -> ReportO
     return Views(session, lang).report(seen, mine=_is_mine(viewer, seen))
 
 
-def _version_tag(seen: Seen, viewer: Viewer, lang: Lang) -> str:
-    """Version first, so that If-Match compares it; then what else the answer depends on."""
-    scope = etag(sorted(seen.capacities), viewer.account_id, seen.case.unit_id, lang).strip('"')
-    return f'"{seen.case.version}-{scope[:8]}"'
+def _tag(shown: CaseOut | ReportOut) -> str:
+    """Version first, so that If-Match compares it; then all that is shown, which also changes without an event."""
+    return f'"{shown.version}-{etag(shown.model_dump_json()).strip(chr(34))[:12]}"'
+
+
+def _conditional(request: Request, response: Response, shown: CaseOut | ReportOut) -> Any:
+    tag = _tag(shown)
+    if unchanged := not_modified(request, tag):
+        return unchanged
+    response.headers["ETag"] = tag
+    return shown
 
 
 def _version_of(if_match: str) -> int | None:

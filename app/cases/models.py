@@ -40,7 +40,7 @@ class Xid8(UserDefinedType[int]):
         return "xid8"
 
     def result_processor(self, *_: Any) -> Callable[[Any], Any]:
-        """psycopg knows no xid8 and hands over its text."""
+        """Psycopg knows no xid8 and hands over its text."""
         return lambda value: None if value is None else int(value)
 
 
@@ -167,14 +167,14 @@ class CaseText(SQLModel, table=True):
 
 
 class CasePhoto(SQLModel, table=True):
-    """A photo staff attached to a step of a case (after-photos of a resolution)."""
+    """A photo staff attached to a step of a case (after-photos of a resolution); public once a dispatcher saw it."""
 
     __tablename__ = "case_photo"
 
     media_id: UUID = Field(primary_key=True, foreign_key="media.id")
     case_id: UUID = Field(foreign_key="case_file.id", index=True)
     seq: int = Field(sa_type=Integer)
-    is_public: bool = Field(default=True)
+    is_public: bool = Field(default=False)
 
 
 class CaseHop(SQLModel, table=True):

@@ -1,10 +1,12 @@
 """Who may see a case, and in which capacity they act on it. Every scope check about cases lives here."""
 
+from uuid import UUID
+
 from sqlalchemy import ColumnElement, and_, false, true
 from sqlmodel import col
 
 from app.cases.models import Case
-from app.cases.rules import SHOWABLE, Who
+from app.cases.rules import AT_UNIT, SHOWABLE, STAFF, Who
 from app.identity.policy import Viewer
 from app.orgunits.queries import Directory
 from app.reports.models import Report
@@ -58,6 +60,26 @@ def public_only() -> ColumnElement[bool]:
         col(Case.hidden_at).is_(None),
         col(Case.state).in_(SHOWABLE),
     )
+
+
+def may_see_photo(viewer: Viewer, case: Case, report: Report, directory: Directory, *, is_shown: bool) -> bool:
+    """Whether somebody may see a photo of a case: its reporter, staff who may read it, anybody once it is shown."""
+    if viewer.kind == "citizen" and viewer.account_id == report.account_id:
+        return True
+    return (is_shown and is_public(case, report)) or may_read_case(viewer, case, directory)
+
+
+def may_call(case: Case, report: Report, who: frozenset[Who]) -> bool:
+    """Whether a unit may read the reporter's phone number: with the citizen's permission, while it has the case."""
+    return report.allow_call and bool(who & STAFF) and case.state in AT_UNIT
+
+
+def may_transfer_to(viewer: Viewer, who: frozenset[Who], target: UUID, directory: Directory) -> bool:
+    """A dispatcher transfers anywhere, a lead within the tree of the own unit."""
+    if Who.DISPATCHER in who or Who.LEAD not in who:
+        return True
+    units = viewer.units(("lead",), directory)
+    return units is None or target in units
 
 
 def visible_to(viewer: Viewer, directory: Directory) -> ColumnElement[bool]:

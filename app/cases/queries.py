@@ -77,15 +77,14 @@ class BBox(NamedTuple):
         return -180 <= self.west < self.east <= 180 and -90 <= self.south < self.north <= 90  # noqa: PLR2004
 
 
-def standing(session: Session, case: Case, report: Report | None = None) -> Standing:
+def standing(session: Session, case: Case, report: Report) -> Standing:
     """What of a case decides on moves."""
     category = catalogue(session).category(case.category_code)
-    is_private = report is not None and report.visibility != "public"
     return Standing(
         state=case.state,
         is_published=case.published_at is not None,
         is_hidden=case.hidden_at is not None,
-        may_be_public=category is not None and category.may_be_public and not is_private,
+        may_be_public=category is not None and category.may_be_public and report.visibility == "public",
         resolved_at=case.resolved_at,
     )
 
@@ -479,7 +478,13 @@ class Views:
         )
 
     def _steps(self, events: Iterable[tuple[CaseEvent, str | None]], *, mine: bool) -> list[StepOut]:
-        """What of the history a citizen may read: changes of state, and what staff wrote for them."""
+        """What of the history a citizen may read: changes of state, and what staff wrote for them.
+
+        The public reads only what a dispatcher had read before publishing.
+        """
+        readable = rules.CITIZEN_READS if mine else rules.PUBLIC_READS
+        events = list(events)
+        published = max((event.seq for event, _ in events if event.verb == "publish"), default=0)
         return [
             StepOut(
                 at=event.at,
@@ -487,7 +492,7 @@ class Views:
                 status=event.to_state,
                 status_text=rules.citizen_word(event.to_state, self.lang),
                 unit=self.unit(event.unit_id),
-                text=body if event.verb in (rules.CITIZEN_READS if mine else rules.PUBLIC_READS) else None,
+                text=body if event.verb in readable and (mine or event.seq < published) else None,
             )
             for event, body in events
             if event.from_state != event.to_state or (mine and event.verb in rules.CITIZEN_READS)
@@ -545,11 +550,7 @@ def may_see_photo(session: Session, viewer: Viewer, media: Media) -> bool:
         after = select(Case, Report, CasePhoto.is_public).join(Report, col(Report.id) == Case.report_id)
         through_case = after.join(CasePhoto, col(CasePhoto.case_id) == Case.id)
         row = session.exec(through_case.where(CasePhoto.media_id == media.id)).one_or_none()
-        if row is not None and viewer.account_id == row[1].account_id:
-            return True
     if row is None:
         return False
-    case, report, shown = row
-    if shown and policy.is_public(case, report):
-        return True
-    return policy.may_read_case(viewer, case, directory(session))
+    case, report, is_shown = row
+    return policy.may_see_photo(viewer, case, report, directory(session), is_shown=is_shown)

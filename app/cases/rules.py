@@ -114,6 +114,14 @@ HOP_OUTCOMES = {
     "withdraw": "withdrawn",
 }
 
+# What the citizen is told of at once: the template of the message.
+NOTIFIES = {
+    "assign": "report_assigned",
+    "message": "report_message",
+    "resolve": "report_resolved",
+    "reject": "report_rejected",
+}
+
 
 def rule_for(state: str, verb: str) -> Rule | None:
     """The row of the table for `verb` in `state`, None where the workflow does not allow it."""
@@ -154,6 +162,11 @@ def applies(verb: str, standing: Standing, who: frozenset[Who], now: datetime) -
             return standing.resolved_at is not None and now <= standing.resolved_at + REOPEN_WITHIN
         case _:
             return True
+
+
+def publishes_itself(publication: str, standing: Standing) -> bool:
+    """Whether a routed report goes public without a dispatcher, because its category says so."""
+    return publication == "auto" and standing.may_be_public and not standing.is_published
 
 
 # The few words citizens see (DOMAIN.md).

@@ -11,8 +11,10 @@ from sqlmodel import col, select
 
 from app.cases.actions import SYSTEM, advance, make_public
 from app.cases.models import Case
+from app.cases.queries import standing
+from app.cases.rules import publishes_itself
 from app.catalog.queries import catalogue
-from app.core import clock, db
+from app.core import clock
 from app.core.db import Session, transaction
 from app.core.packfile import Finding, PackError, Source, read_with_source
 from app.core.versioned import bump
@@ -77,7 +79,7 @@ def _note_failure(case_id: UUID) -> None:
             return
         for case, report, _ in _claim(session, 1, case_id):
             case.route_reason = "failed"
-            advance(session, case, report.account_id, "undecided", SYSTEM, code="failed")
+            advance(session, case, report, "undecided", SYSTEM, code="failed")
 
 
 def _claim(session: Session, limit: int, case_id: UUID | None = None) -> list[tuple[Case, Report, ReportContent]]:
@@ -109,11 +111,10 @@ def assign(session: Session, case: Case, report: Report, content: ReportContent)
     case.boundary_version_id = placement.boundary_version_id if placement else None
     case.route_reason = decision.reason
     verb = "assign" if decision.unit_id else "undecided"
-    advance(session, case, report.account_id, verb, SYSTEM, unit_id=decision.unit_id, code=decision.reason)
-    if category.publication == "auto" and report.visibility == "public" and case.published_at is None:
-        advance(session, case, report.account_id, "publish", SYSTEM)
+    advance(session, case, report, verb, SYSTEM, unit_id=decision.unit_id, code=decision.reason)
+    if publishes_itself(category.publication, standing(session, case, report)):
+        advance(session, case, report, "publish", SYSTEM)
         make_public(session, case, report.id)
-    db.owe(session, "notifications")
     log.info("routed", request_id=report.request_id, reference=case.reference, verb=verb, reason=decision.reason)
 
 

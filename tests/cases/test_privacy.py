@@ -7,7 +7,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.cases.models import Case
+from app.catalog.models import CategoryRow
 from app.core.db import Session
+from app.core.versioned import bump
+from app.routing.actions import assign_owed
 from tests.support import make, places
 
 HOME, ELSEWHERE = places.codes()[0], places.codes()[50]
@@ -146,3 +149,37 @@ def test_what_was_taken_back_or_refused_leaves_the_public(
 def test_a_moment_without_a_zone_is_no_moment(client: TestClient) -> None:
     answer = client.get("/v1/reports?since=2026-01-01T00:00:00")
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/query/since")
+
+
+def test_what_a_unit_adds_after_publication_waits_for_a_dispatcher(client: TestClient, session: Session) -> None:
+    case_id = published(client, session, make.citizen(session))
+    officer = make.staff(session, "officer", HOME)
+    make.move(client, officer, case_id, "accept")
+    note = {"outcome": "fixed", "note": "Bà Bé số 5, 0912345678 đã ký."}
+    assert make.move(client, officer, case_id, "resolve", note).status_code == 200
+    shown = client.get(f"/v1/reports/{make.report_of(session, case_id)}")
+    assert shown.json()["status"] == "resolved"
+    assert "0912345678" not in shown.text
+
+
+def test_who_only_reads_is_offered_nothing_and_moves_nothing(client: TestClient, session: Session) -> None:
+    case_id = make.routed(session, client, make.citizen(session), within=HOME)
+    for role in ("leader", "auditor"):
+        reader = make.staff(session, role)
+        shown = client.get(f"/v1/cases/{case_id}", headers=make.bearer(reader)).json()
+        assert shown["allowed_actions"] == []
+        for verb in ("accept", "verify"):
+            assert make.move(client, reader, case_id, verb).status_code == 403
+
+
+def test_a_category_retired_meanwhile_stops_neither_routing_nor_publishing(
+    client: TestClient, session: Session
+) -> None:
+    receipt = make.submit(client, make.citizen(session), make.report_body(make.TRUSTED_COMMUNE, HOME))
+    session.get_one(CategoryRow, make.TRUSTED_COMMUNE).active = False
+    bump(session, "catalog")
+    session.commit()
+    assign_owed()
+    case_id = make.case_of(session, receipt["id"])
+    published = make.move(client, make.staff(session, "dispatcher"), case_id, "publish", {})
+    assert (published.status_code, published.json()["state"]) == (200, "assigned")

@@ -28,16 +28,16 @@ def test_walks_through_the_workflow(session: Session, seed: int) -> None:
     units = [unit.id for unit in communes(session)[:3]]
     moment = at("2026-03-02 08:00") + timedelta(minutes=chance.randrange(20_000))
     case = session.get_one(Case, open_case(session, moment))
-    citizen_id = session.get_one(Report, case.report_id).account_id
+    report = session.get_one(Report, case.report_id)
     for _ in range(25):
         moment += timedelta(minutes=chance.choice([1, 30, 300, 1500, 4000]))
         with clock.travelled(moment):
-            verbs = allowed_verbs(standing(session, case), EVERYBODY.capacities, moment)
+            verbs = allowed_verbs(standing(session, case, report), EVERYBODY.capacities, moment)
             wanted = [verb for verb in verbs if verb not in RARE or chance.random() < 0.1]
             if not wanted:
                 continue
             unit_id = chance.choice(units)
-            advance(session, case, citizen_id, chance.choice(wanted), EVERYBODY, unit_id=unit_id, code="spam")
+            advance(session, case, report, chance.choice(wanted), EVERYBODY, unit_id=unit_id, code="spam")
             session.flush()
         compare(session, case)
 

@@ -177,7 +177,8 @@ def _act(scene: _Scene, step: Step, media_ids: Sequence[UUID]) -> None:
         case "accept" | "return" | "start" | "message" | "resolve":
             _unit(scene, step, media_ids)
         case "close":
-            actions.advance(scene.session, scene.case, scene.citizen.id, "close", SYSTEM)
+            report = scene.session.get_one(Report, scene.case.report_id)
+            actions.advance(scene.session, scene.case, report, "close", SYSTEM)
         case _:
             _citizen(scene, step)
 
