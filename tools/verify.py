@@ -221,7 +221,7 @@ class _Told:
             case "resolve":
                 self.resolved_at, self.outcome = event["at"], event["code"]
             case "reopen":
-                self.outcome = None
+                self.outcome = self.rating = None
             case "publish":
                 self.published_at = event["at"]
             case "hide":

@@ -361,7 +361,7 @@ def advance(
     case.version += 1
     if verb == "reopen":
         case.cycle += 1
-        case.outcome = None  # of the cycle before; the history keeps it
+        case.outcome = case.rating = None  # of the cycle before; the history keeps them
     _move_clocks(session, case, rule, unit_id or case.unit_id, at)
     _move_hops(session, case, rule, unit_id, at)
     if rule.target is not None:

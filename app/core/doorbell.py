@@ -44,9 +44,11 @@ class Doorbell:
 
     def _run(self) -> None:
         connection: psycopg.Connection | None = None
-        while not self._stopped:
+        last = False
+        while not last:
             self._wake.wait()
             self._wake.clear()
+            last = self._stopped  # read before the kinds are taken, so that what was rung by then still leaves
             with self._lock:
                 kinds, self._kinds = self._kinds, set()
             try:

@@ -53,7 +53,7 @@ def test_no_touch_resets_a_running_clock(session: Session, start: Start) -> None
     ("moment", "met", "breached"),
     [("2026-03-03 08:00", True, None), ("2026-03-03 08:00:01", False, "2026-03-03 08:00")],
 )
-def test_stopping_writes_the_verdict(  # noqa: PLR0917 - fixtures and one row of the table
+def test_stopping_writes_the_verdict(
     session: Session, case_id: UUID, start: Start, moment: str, met: bool, breached: str | None
 ) -> None:
     start("verify")
