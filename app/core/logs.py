@@ -1,6 +1,7 @@
 """Structured logs: one JSON object a line (or coloured text on a laptop), the request id on every line."""
 
 import logging
+import re
 import sys
 from typing import Any, NoReturn
 
@@ -10,6 +11,8 @@ from app.core.config import settings
 
 # One list for good: loggers keep the one they first met, and a new configuration shall reach them too.
 _processors: list[structlog.typing.Processor] = []
+# What PostgreSQL adds to an error quotes the row that caused it, and rows are personal.
+_DETAIL = re.compile(r"\nDETAIL:.*?(?=\nCONTEXT:|\n\[SQL|\n\n(?:The above|During)|\Z)", re.DOTALL)
 
 
 def configure_logs() -> None:
@@ -29,7 +32,7 @@ def configure_logs() -> None:
     # Our own lines go out straight: a LogRecord made, passed on and taken apart again costs four times the line.
     own: list[structlog.typing.Processor] = [structlog.stdlib.ProcessorFormatter.wrap_for_formatter]
     if settings().log_json:
-        own = [structlog.processors.format_exc_info, renderer, _write]
+        own = [structlog.processors.format_exc_info, _without_details, renderer, _write]
     _processors[:] = [structlog.stdlib.filter_by_level, *shared, *own]
     structlog.configure(
         processors=_processors,
@@ -44,6 +47,7 @@ def configure_logs() -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
+                _without_details,
                 renderer,
             ],
         )
@@ -52,6 +56,12 @@ def configure_logs() -> None:
     root.handlers[:] = [handler]
     root.setLevel(settings().log_level)
     logging.getLogger("uvicorn.access").disabled = True  # RequestEnvelope writes the one line per request
+
+
+def _without_details(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    if isinstance(trace := event.get("exception"), str):
+        event["exception"] = _DETAIL.sub("", trace)
+    return event
 
 
 def _write(_logger: Any, _method: str, line: Any) -> NoReturn:
