@@ -9,12 +9,14 @@ from uuid import UUID
 
 import psycopg
 import structlog
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 
 from app.cases import policy, queries, rules
 from app.cases.models import Case, CaseEvent, CaseHop, CasePhoto, CaseText
 from app.cases.rules import ALL, State, Who
 from app.cases.schemas import (
+    ALREADY_THERE,
     ID_TAKEN,
     MEDIA_IN_USE,
     MOVE_NOT_ALLOWED,
@@ -326,8 +328,23 @@ def attach_media(session: Session, report_id: UUID, account_id: UUID, media_ids:
     media_queries.owned(session, account_id, media_ids)
     _refuse_used(session, media_ids)
     known = len(session.exec(select(ReportMedia.media_id).where(ReportMedia.report_id == report_id)).all())
-    for position, media_id in enumerate(media_ids, start=known):
-        session.add(ReportMedia(report_id=report_id, media_id=media_id, position=position))
+    _attach(
+        session,
+        [
+            ReportMedia(report_id=report_id, media_id=media_id, position=position)
+            for position, media_id in enumerate(media_ids, start=known)
+        ],
+    )
+
+
+def _attach(session: Session, rows: Sequence[ReportMedia | CasePhoto]) -> None:
+    """Store which photos belong where; of two that claim one at the same moment, one is refused."""
+    session.flush()  # so that only these rows can clash
+    session.add_all(rows)
+    try:
+        session.flush()
+    except IntegrityError as error:
+        raise MEDIA_IN_USE.error(pointer="/media_ids") from error
 
 
 def _refuse_used(session: Session, media_ids: Sequence[UUID]) -> None:
@@ -576,7 +593,7 @@ def resolve(session: Session, viewer: Viewer, seen: queries.Seen, body: ResolveI
     if body.media_ids:
         media_queries.owned(session, viewer.id, body.media_ids)
         _refuse_used(session, body.media_ids)
-        session.add_all(CasePhoto(media_id=media_id, case_id=seen.case.id, seq=seq) for media_id in body.media_ids)
+        _attach(session, [CasePhoto(media_id=media_id, case_id=seen.case.id, seq=seq) for media_id in body.media_ids])
 
 
 def rate(session: Session, viewer: Viewer, seen: queries.Seen, body: RatingIn) -> None:
@@ -597,6 +614,8 @@ def add_information(session: Session, viewer: Viewer, seen: queries.Seen, body: 
 def transfer(session: Session, viewer: Viewer, seen: queries.Seen, body: TransferIn) -> None:
     """Hand the case to another unit, as far as the own tree reaches."""
     target = unit_in_force(session, body.unit)
+    if target == seen.case.unit_id:  # it would only start the time to accept anew
+        raise ALREADY_THERE.error(pointer="/unit")
     if not policy.may_transfer_to(viewer, seen.capacities, target, orgunits.directory(session)):
         raise NOT_IN_YOUR_TREE.error()
     act(session, viewer, seen, "transfer", unit_id=target, note=body.reason)

@@ -34,22 +34,27 @@ from app.cases.schemas import (
     TransferIn,
     WithdrawIn,
 )
-from app.core import idempotency
+from app.core import idempotency, limits
 from app.core.db import Db, Session, transaction
 from app.core.errors import FORBIDDEN, NOT_FOUND
 from app.core.etag import etag, not_modified
 from app.core.http import Lang, Language
 from app.core.idempotency import RequiredKey, Stored
 from app.core.ids import parse_reference
+from app.core.limits import Limit as Quota
 from app.core.paging import CursorText, Limit, Page
 from app.core.together import Together
 from app.identity.actions import read_identity
-from app.identity.policy import Citizen, CurrentViewer, Staff, Viewer
+from app.identity.policy import Citizen, CurrentViewer, Staff, Viewer, check_active
 from app.identity.schemas import PersonOut
 from app.orgunits.queries import directory
-from app.reports.schemas import PublicReportOut, ReportIn
+from app.reports.schemas import PublicReportOut, ReportIn, Text
 
 router = APIRouter(prefix="/v1")
+
+# Each of these appends to a history for ever and keeps its answer for a month: nobody needs more.
+ACTIONS_PER_DAY = Quota("report-actions", quota=100, window_s=86_400)
+ACTIONS_PER_REPORT = Quota("report-actions-each", quota=20, window_s=86_400)
 
 # --- citizens -------------------------------------------------------------------------------------------------------
 
@@ -82,7 +87,7 @@ def list_public_reports(
     session: Db,
     lang: Language,
     bbox: Annotated[str | None, Query(description="west,south,east,north", max_length=100)] = None,
-    category: Annotated[str | None, Query(max_length=60)] = None,
+    category: Annotated[Text | None, Query(max_length=60)] = None,
     status: Annotated[list[State] | None, Query()] = None,
     since: AwareDatetime | None = None,
     cursor: CursorText = None,
@@ -162,6 +167,9 @@ class OwnReport:
             shown = Views(self.session, self.lang).report(seen, mine=_is_mine(self.citizen, seen))
             return Stored(200, shown.model_dump_json().encode())
 
+        limits.spend(ACTIONS_PER_REPORT, f"{self.citizen.id}:{self.report_id}")
+        limits.spend(ACTIONS_PER_DAY, str(self.citizen.id))
+        check_active(self.session, self.citizen)
         payload = body.model_dump_json().encode() if body else b""
         hashed = idempotency.request_hash(f"POST {self.request.url.path}", payload)
         return _raw(idempotency.once(self.session, self.citizen.id, self.key, hashed, perform))
@@ -244,7 +252,7 @@ def list_cases(
     lang: Language,
     queue: Queue = "worklist",
     unit: Annotated[str | None, Query(max_length=60)] = None,
-    category: Annotated[str | None, Query(max_length=60)] = None,
+    category: Annotated[Text | None, Query(max_length=60)] = None,
     cursor: CursorText = None,
     limit: Limit = 50,
 ) -> Page[CaseRow]:

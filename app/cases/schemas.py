@@ -4,11 +4,11 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from app.core.errors import Problem
 from app.identity.rules import Purpose
-from app.reports.schemas import MEDIA_MAX, LocationOut, Text
+from app.reports.schemas import MEDIA_MAX, LocationOut, Text, each_once
 
 UNKNOWN_CATEGORY = Problem(
     "unknown_category",
@@ -94,6 +94,15 @@ NOT_IN_YOUR_TREE = Problem(
         "A unit lead transfers within the own unit only. Return the case so that a dispatcher can pass it on.",
     ),
 )
+ALREADY_THERE = Problem(
+    "already_there",
+    409,
+    vi=(
+        "Hồ sơ đang ở đơn vị này",
+        "Chuyển hồ sơ cho chính đơn vị đang giữ không có ý nghĩa. Vui lòng chọn đơn vị khác.",
+    ),
+    en=("Already with this unit", "The unit named holds the case. Choose another one."),
+)
 NOTHING_ADDED = Problem(
     "nothing_added",
     422,
@@ -104,7 +113,7 @@ NOTHING_ADDED = Problem(
 _STRICT = ConfigDict(extra="forbid")
 Reason = Annotated[Text, Field(min_length=1, max_length=2000)]
 Note = Annotated[Text, Field(min_length=1, max_length=5000)]
-MediaIds = Annotated[list[UUID], Field(max_length=MEDIA_MAX)]
+MediaIds = Annotated[list[UUID], Field(max_length=MEDIA_MAX), AfterValidator(each_once)]
 
 
 class Receipt(BaseModel):

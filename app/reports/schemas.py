@@ -24,6 +24,13 @@ def _clean(value: str) -> str:
 Text = Annotated[str, AfterValidator(_clean)]
 
 
+def each_once(ids: list[UUID]) -> list[UUID]:
+    """`ids`, refused where one is named twice: a photo stands in one place."""
+    if len(set(ids)) != len(ids):
+        raise PydanticCustomError("media_repeated", "a media id is named twice", {})
+    return ids
+
+
 class LocationIn(BaseModel):
     """A phone's fix: WGS 84 degrees and the radius, in metres, the phone believes in."""
 
@@ -63,7 +70,7 @@ class ReportIn(BaseModel):
     address: Annotated[Text, Field(max_length=300)] | None = None
     occurred_at: AwareDatetime | None = None
     sent_at: AwareDatetime | None = None
-    media_ids: Annotated[list[UUID], Field(max_length=MEDIA_MAX)] = []
+    media_ids: Annotated[list[UUID], Field(max_length=MEDIA_MAX), AfterValidator(each_once)] = []
     visibility: Literal["public", "private"] = "public"
     hide_name: bool = True
     allow_call: bool = False
@@ -74,8 +81,6 @@ class ReportIn(BaseModel):
             raise PydanticCustomError(
                 "place_missing", "a location, or a commune together with a place in words, is needed", {}
             )
-        if len(set(self.media_ids)) != len(self.media_ids):
-            raise PydanticCustomError("media_repeated", "a media id is named twice", {})
         return self
 
 
