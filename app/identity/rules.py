@@ -1,7 +1,10 @@
 """What identity decides: phones, e-mails, masks, pseudonyms, codes, access tokens, life times. No input or output."""
 
+import base64
 import hashlib
+import hmac
 import ipaddress
+import json
 import re
 import secrets
 import unicodedata
@@ -138,7 +141,6 @@ ISSUER = "phananh"
 AUDIENCE = "phananh-api"
 _ALGORITHM = "HS256"
 _CLOCK_SKEW = timedelta(seconds=30)
-_CLAIMS = ["sub", "sid", "kind", "iat", "exp", "iss", "aud"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +166,6 @@ def access_token(claims: Claims, key: bytes, at: datetime) -> str:
     return jwt.encode(payload, key, algorithm=_ALGORITHM)
 
 
-# The moment is compared with the product's one clock, not with the library's.
-_OPTIONS: jwt.types.Options = {"require": _CLAIMS, "verify_exp": False, "verify_iat": False, "verify_nbf": False}
 _LONGEST_TOKEN = 1024
 
 
@@ -175,21 +175,36 @@ def read_access_token(token: str, key: bytes, at: datetime) -> Claims | None:
         return None
     try:
         claims, issued, ends = _verified(token, key)
-    except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError, AttributeError):
+    except (jwt.InvalidTokenError, LookupError, ValueError, TypeError, OverflowError, AttributeError):
         return None
     return claims if issued - _CLOCK_SKEW <= at < ends else None
 
 
-# A phone sends the same token many times in its fifteen minutes, and a signature never changes: 40 µs become 1.
+# A phone sends the same token many times in its fifteen minutes, and a signature never changes: 10 µs become 1.
 # What is refused raises and so is not kept; what is kept is short, and its time is compared at every reading.
 @lru_cache(maxsize=4096)
 def _verified(token: str, key: bytes) -> tuple[Claims, datetime, datetime]:
-    payload = jwt.decode(token, key, algorithms=[_ALGORITHM], issuer=ISSUER, audience=AUDIENCE, options=_OPTIONS)
-    if payload["kind"] not in ("citizen", "staff"):
+    """Only what `access_token` wrote: its header byte for byte, so no other algorithm, and its signature.
+
+    Read here and not by the library, which takes 45 µs to allow for everything that we refuse.
+    """
+    signed, _, signature = token.rpartition(".")
+    header, _, body = signed.partition(".")
+    if header != _HEADER or not hmac.compare_digest(_signature(signed, key), signature):
+        raise jwt.InvalidTokenError
+    payload = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+    if payload["iss"] != ISSUER or payload["aud"] != AUDIENCE or payload["kind"] not in ("citizen", "staff"):
         raise jwt.InvalidTokenError
     claims = Claims(UUID(payload["sub"]), UUID(payload["sid"]), payload["kind"])
     issued, ends = (datetime.fromtimestamp(int(payload[name]), UTC) for name in ("iat", "exp"))
     return claims, issued, ends
+
+
+_HEADER = jwt.encode({}, bytes(32), algorithm=_ALGORITHM).partition(".")[0]
+
+
+def _signature(signed: str, key: bytes) -> str:
+    return base64.urlsafe_b64encode(hmac.digest(key, signed.encode(), "sha256")).rstrip(b"=").decode()
 
 
 # Where a request comes from ----------------------------------------------------------------------------------------
