@@ -72,11 +72,11 @@ def create_app() -> FastAPI:
     http.install(application, streamed=frozenset({"/v1/media"}))
     application.state.send_code = notifications.owe_sign_in_code
     for router in (
+        cases_api.router,  # first: FastAPI asks every route before the right one, 60 µs for the busiest of all
         identity_api.router,
         catalog_api.router,
         orgunits_api.router,
         media_api.router(may_see_photo),
-        cases_api.router,
         routing_api.router,
         kpi_api.router,
         notifications_api.router,
