@@ -130,6 +130,8 @@ class PointIndex(Generic[K]):
 
     def locate(self, lat: float, lon: float, accuracy_m: float | None = None) -> Found[K]:
         """Where the point lies, given the radius its device claims (counted up to 1 km; None: exact)."""
+        if not (-90 <= lat <= 90 and -180 <= lon <= 180):  # noqa: PLR2004 - the globe; beyond it cells have no number
+            return Found("outside", None, ())
         radius = min(max(accuracy_m or 0.0, 0.0), ACCURACY_CAP_M)
         home = self._containing(lat, lon)
         if home is not None:

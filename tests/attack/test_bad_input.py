@@ -166,3 +166,15 @@ def test_no_answer_points_where_the_host_header_says(client: TestClient) -> None
     answer = client.get("/v1/reports/", headers={"Host": "evil.example"}, follow_redirects=False)
     assert answer.status_code == 404
     assert "location" not in answer.headers
+
+
+@pytest.mark.parametrize("lat", [1e308, -1e308, 5e-324, 90.0, -90.0, 90.1, 1e10, -0.0])
+@pytest.mark.parametrize("lon", [1e308, -1e308, 180.0, -180.0, 180.1, 5e-324])
+def test_no_place_breaks_the_server(client: TestClient, session: Session, lat: float, lon: float) -> None:
+    headers = make.bearer(make.citizen(session))
+    for accuracy in (0, 1e5):
+        body = make.report_body(location={"lat": lat, "lon": lon, "accuracy_m": accuracy})
+        answer = client.post("/v1/reports", json=body, headers=headers | make.key())
+        assert answer.status_code == 422, answer.text
+        assert answer.json()["code"] in {"location_out_of_range", "location_swapped", "location_outside"}
+        assert client.get(f"/v1/units/at?lat={lat}&lon={lon}&accuracy_m={accuracy}").status_code == 422
