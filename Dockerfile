@@ -15,6 +15,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     HOME=/var/lib/phananh \
     PHANANH_VAR_DIR=/var/lib/phananh \
+    PHANANH_ENVIRONMENT=production \
     PORT=8000
 WORKDIR /srv/phananh
 COPY --from=packages /opt/venv /opt/venv

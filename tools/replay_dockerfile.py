@@ -7,10 +7,12 @@ in for the base image, read-only; PostgreSQL and Valkey run outside and are reac
 """
 
 import argparse
+import base64
 import ctypes
 import fnmatch
 import json
 import os
+import secrets
 import shlex
 import shutil
 import signal
@@ -412,6 +414,11 @@ def _map_ids(child: int, *, single_id: bool) -> None:
     Path(f"/proc/{child}/gid_map").write_text(f"0 {os.getegid()} 1{rest}")
 
 
+def _new_key() -> str:
+    """A key as an operator would make one; the image refuses those for a laptop."""
+    return base64.b64encode(secrets.token_bytes(32)).decode()
+
+
 def main() -> int:
     """Replay, say what happened, leave nothing behind."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -425,6 +432,7 @@ def main() -> int:
                 "DATABASE_URL": postgres.app_url,
                 "OWNER_DATABASE_URL": postgres.owner_url,
                 "REDIS_URL": valkey.url,
+                **{f"PHANANH_{name}_KEY": _new_key() for name in ("TOKEN", "VAULT", "INDEX", "LINK")},
             }
             port = free_port()
             status = _in_namespace(lambda: _inside(place, services, port, single_id=single_id), single_id=single_id)

@@ -48,6 +48,8 @@ def test_the_image_runs_as_a_user_without_a_name_and_keeps_no_secret() -> None:
     assert json.loads(health.rest.removeprefix("CMD "))
     settings = [word.partition("=")[0] for step in steps if step.name == "ENV" for word in shlex.split(step.rest)]
     assert not [name for name in settings if name.endswith(("KEY", "URL", "PASSWORD"))]
+    # Without it a forgotten key would be the published one, and anybody could sign an administrator's token.
+    assert [step.rest for step in steps if "PHANANH_ENVIRONMENT=production" in step.rest]
     assert all("--require-hashes" in step.rest for step in steps if step.name == "RUN" and "pip install" in step.rest)
 
 
