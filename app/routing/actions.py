@@ -9,25 +9,26 @@ import structlog
 from sqlalchemy import text, update
 from sqlmodel import col, select
 
-from app.cases.actions import SYSTEM, advance, make_public
+from app.cases.actions import SYSTEM, Owed, Routed, advance, advance_owed, claim_owed, make_public
 from app.cases.models import Case
 from app.cases.queries import standing
 from app.cases.rules import publishes_itself
 from app.catalog.queries import catalogue
+from app.catalog.rules import Category
 from app.core import clock
 from app.core.db import Session, transaction
 from app.core.packfile import Finding, PackError, Source, read_with_source
 from app.core.versioned import bump
 from app.identity.actions import audit
 from app.orgunits.queries import Directory, directory
-from app.reports.models import Report, ReportContent
+from app.reports.models import Report
 from app.routing.models import RoutingRule
 from app.routing.queries import MAX_ATTEMPTS, TOPIC, decision_for
 from app.routing.schemas import RuleEntry, RulesFile
 
 FILE = "routing.yaml"
 
-BATCH = 25
+BATCH = 50
 log = structlog.get_logger("routing")
 # A literal, so that the partial index serves it.
 _OWED = text("case_file.state = 'routing'")
@@ -41,9 +42,8 @@ def assign_owed(batch: int = BATCH) -> int:
     """
     try:
         with transaction() as session:
-            claimed = _claim(session, batch)
-            for case, report, content in claimed:
-                assign(session, case, report, content)
+            claimed = claim_owed(session, batch)
+            assign(session, claimed)
     except Exception:
         log.exception("routing_batch_failed")
         return _one_by_one(batch)
@@ -58,8 +58,7 @@ def _one_by_one(batch: int) -> int:
     for case_id in owed:
         try:
             with transaction() as session:
-                for case, report, content in _claim(session, 1, case_id):
-                    assign(session, case, report, content)
+                assign(session, claim_owed(session, 1, case_id))
         except Exception:
             log.exception("routing_failed", case_id=str(case_id))
             _note_failure(case_id)
@@ -75,47 +74,49 @@ def _note_failure(case_id: UUID) -> None:
             .values(routing_attempts=Case.routing_attempts + 1)
             .returning(col(Case.routing_attempts))
         ).scalar_one_or_none()
-        if attempts is None or attempts < MAX_ATTEMPTS:
-            return
-        for case, report, _ in _claim(session, 1, case_id):
-            case.route_reason = "failed"
-            advance(session, case, report, "undecided", SYSTEM, code="failed")
+        if attempts is not None and attempts >= MAX_ATTEMPTS:
+            advance_owed(session, [Routed(case, None, "failed") for case in claim_owed(session, 1, case_id)])
 
 
-def _claim(session: Session, limit: int, case_id: UUID | None = None) -> list[tuple[Case, Report, ReportContent]]:
-    statement = (
-        select(Case, Report, ReportContent)
-        .join(Report, col(Report.id) == Case.report_id)
-        .join(ReportContent, col(ReportContent.report_id) == Report.id)
-        .where(_OWED)
-        .order_by(col(Case.received_at))
-        .limit(limit)
-        .with_for_update(of=Case, skip_locked=True)
+def assign(session: Session, claimed: Sequence[Owed]) -> None:
+    """Give claimed cases to their units, or to triage with the reason; publish those whose category says so."""
+    moves = [_decided(session, case) for case in claimed]
+    advance_owed(session, moves)
+    for case, unit_id, reason, *_ in moves:
+        verb = "assign" if unit_id else "undecided"
+        log.info("routed", request_id=case.request_id, reference=case.reference, verb=verb, reason=reason)
+        if _category(session, case).publication == "auto":
+            _publish(session, case)
+
+
+def _decided(session: Session, case: Owed) -> Routed:
+    point = None
+    if case.lat is not None and case.lon is not None:
+        point = (case.lat, case.lon, case.accuracy_m or 0.0)
+    category = _category(session, case)
+    decision, placement = decision_for(session, category, point, case.stated_unit_id, case.received_at)
+    return Routed(
+        case,
+        decision.unit_id,
+        decision.reason,
+        decision.commune_id,
+        decision.candidates,
+        placement.boundary_version_id if placement else None,
     )
-    if case_id is not None:
-        statement = statement.where(Case.id == case_id)
-    return list(session.exec(statement).all())
 
 
-def assign(session: Session, case: Case, report: Report, content: ReportContent) -> None:
-    """Give a claimed case to its unit, or to triage with the reason; publish it where its category says so."""
+def _category(session: Session, case: Owed) -> Category:
     category = catalogue(session).category(case.category_code)
     if category is None:
         raise LookupError(case.category_code)
-    point = None
-    if content.lat is not None and content.lon is not None:
-        point = (content.lat, content.lon, content.accuracy_m or 0.0)
-    decision, placement = decision_for(session, category, point, content.stated_unit_id, case.received_at)
-    case.commune_id = decision.commune_id
-    case.candidate_ids = list(decision.candidates)
-    case.boundary_version_id = placement.boundary_version_id if placement else None
-    case.route_reason = decision.reason
-    verb = "assign" if decision.unit_id else "undecided"
-    advance(session, case, report, verb, SYSTEM, unit_id=decision.unit_id, code=decision.reason)
-    if publishes_itself(category.publication, standing(session, case, report)):
+    return category
+
+
+def _publish(session: Session, owed: Owed) -> None:
+    case, report = session.get_one(Case, owed.id), session.get_one(Report, owed.report_id)
+    if publishes_itself("auto", standing(session, case, report)):
         advance(session, case, report, "publish", SYSTEM)
         make_public(session, case, report.id)
-    log.info("routed", request_id=report.request_id, reference=case.reference, verb=verb, reason=decision.reason)
 
 
 # --- the province pack ---------------------------------------------------------------------------------------------
