@@ -434,7 +434,7 @@ def advance(
     if rule.target == State.ROUTING:
         db.owe(session, "routing")
     if verb in rules.NOTIFIES:
-        notifications.owe(
+        notifications.owe_with(
             session,
             rules.NOTIFIES[verb],
             account_id=report.account_id,
@@ -463,12 +463,13 @@ def _move_clocks(session: Session, case: Case, rule: rules.Rule, unit_id: UUID |
         deadline_actions.stop(session, case_id=case.id, kinds=rule.stops, at=at)
     if not rule.starts:
         return
-    session.flush()
+    # What comes from routing has had no clock but verify; asking would cost a statement a report.
     has_run = set() if rule.source == State.ROUTING else queries.clocks_of_cycle(session, case)
     starts = [
         _start(session, case, kind, unit_id, at) for kind in rule.starts if kind == "accept" or kind not in has_run
     ]
-    deadline_actions.start_many(session, starts)
+    for start in starts:
+        deadline_actions.begin(session, start)
     _await(case, starts)
 
 

@@ -108,6 +108,22 @@ def start_many(session: Session, starts: Sequence[Start]) -> None:
     )
 
 
+def begin(session: Session, start: Start) -> None:
+    """Start a clock of which none can be running; written with the session's next flush, together with others."""
+    session.add(
+        SlaClock(
+            case_id=start.case_id,
+            kind=start.kind,
+            started_seq=start.seq,
+            cycle=start.cycle,
+            unit_id=start.unit_id,
+            policy_id=start.policy_id,
+            started_at=start.started_at,
+            due_at=start.due_at,
+        )
+    )
+
+
 def stop(session: Session, *, case_id: UUID, kinds: Collection[str], at: datetime) -> list[SlaClock]:
     """Stop the open clocks of these kinds and write their verdicts; what was not running is left alone."""
     stopped = _open(session, case_id, kinds)

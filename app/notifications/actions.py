@@ -111,6 +111,32 @@ def owe_sign_in_code(
     owe_to_address(session, "sign_in_code", "sms", phone, code, dedupe_key, locale=locale, expires_at=expires_at)
 
 
+def owe_with(
+    session: Session,
+    template: str,
+    *,
+    account_id: UUID,
+    case_id: UUID,
+    params: Mapping[str, str],
+    dedupe_key: str,
+) -> None:
+    """`owe` for who knows that `dedupe_key` is new: written with the session's next flush, together with others."""
+    rules.check(template, params)
+    at = clock.now()
+    session.add(
+        Message(
+            dedupe_key=dedupe_key,
+            account_id=account_id,
+            case_id=case_id,
+            template=template,
+            params=dict(params),
+            next_attempt_at=at,
+            created_at=at,
+        )
+    )
+    db.owe(session, "notifications")
+
+
 def _insert(session: Session, values: dict[str, object]) -> None:
     at = clock.now()
     statement = insert(Message).values(created_at=at, next_attempt_at=at, **values)

@@ -184,7 +184,7 @@ def test_a_report_sent_while_redis_is_down_is_accepted_and_routed_later(
         "celery", "-A", "workers.celery_app", "worker", "-Q", "routing", "--include", "workers.routing", "-c", "1"
     )
     for receipt in receipts:
-        wait_for(lambda owed=receipt["id"]: state_of(owed) == "assigned", "the report routed")  # type: ignore[misc]
+        wait_for(lambda owed=receipt["id"]: state_of(owed) == "assigned", "the report routed", 90)  # type: ignore[misc]
     with db.transaction() as session:
         verbs = session.exec(select(CaseEvent.verb)).all()
     assert sorted(verbs) == ["assign"] * 3 + ["submit"] * 3

@@ -27,7 +27,7 @@ from app.identity.models import AuditEntry
 from app.identity.policy import Viewer
 from app.media.actions import process_owed, receive
 from app.orgunits.queries import directory
-from app.reports.models import Report, ReportContent
+from app.reports.models import Report
 from app.routing.actions import assign
 from tools.demo import drawing, people
 from tools.demo.drawing import Shot
@@ -116,8 +116,9 @@ def _live(cast: Cast, life: Life) -> None:
 def _route(session: Session, case: Case) -> None:
     """Do the routing worker's work on a case that nobody else can see yet."""
     if case.state == State.ROUTING:
-        report, content = session.get_one(Report, case.report_id), session.get_one(ReportContent, case.report_id)
-        assign(session, case, report, content)
+        session.flush()
+        assign(session, actions.claim_owed(session, 1, case.id))
+        session.refresh(case)
 
 
 def _after_photos(cast: Cast, life: Life) -> dict[Step, Sequence[UUID]]:
