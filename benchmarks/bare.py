@@ -1,6 +1,7 @@
 """The reference of every ratio: async FastAPI, asyncpg, the same Pydantic body, one INSERT committed. Nothing else.
 
-No accounts, no limits, no idempotency, no events, no logs. Run by `uvicorn benchmarks.bare:app`.
+No accounts, no limits, no idempotency, no events, no logs. Run by `uvicorn benchmarks.bare:app`; `bare:pooled` is the
+same with asyncpg's pool as it comes, which resets every connection that returns.
 """
 
 import os
@@ -29,17 +30,18 @@ async def _as_it_was(_connection: object) -> None:
     """No reset when a connection returns: asyncpg's own costs a second round trip, which would flatter us."""
 
 
-@asynccontextmanager
-async def _life(_app: FastAPI) -> AsyncIterator[None]:
-    global _pool
-    async with asyncpg.create_pool(os.environ["DATABASE_URL"], min_size=POOL, max_size=POOL, reset=_as_it_was) as _pool:
-        yield
+def _application(**pool: Any) -> FastAPI:
+    @asynccontextmanager
+    async def life(_app: FastAPI) -> AsyncIterator[None]:
+        global _pool
+        async with asyncpg.create_pool(os.environ["DATABASE_URL"], min_size=POOL, max_size=POOL, **pool) as _pool:
+            yield
+
+    application = FastAPI(lifespan=life)
+    application.post("/v1/reports", status_code=201)(submit)
+    return application
 
 
-app = FastAPI(lifespan=_life)
-
-
-@app.post("/v1/reports", status_code=201)
 async def submit(body: ReportIn) -> dict[str, str]:
     """Store the report."""
     received_at = datetime.now(UTC)
@@ -64,3 +66,7 @@ async def submit(body: ReportIn) -> dict[str, str]:
             received_at,
         )
     return {"id": str(body.id), "received_at": received_at.isoformat()}
+
+
+app = _application(reset=_as_it_was)
+pooled = _application()

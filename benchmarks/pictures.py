@@ -1,12 +1,18 @@
-"""Photo measurements in a process of their own: `python -m benchmarks.pictures photos N|picture|peak`."""
+"""Photos: the pipeline beside a bare Pillow script, and what the photo worker's child holds at 12 megapixels.
 
+`python -m benchmarks.pictures rates N` is the process in which the first is measured: it holds nothing else.
+"""
+
+import http.client
 import io
 import json
-import resource
 import statistics
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import UUID, uuid4
 
 import numpy as np
 import pillow_heif
@@ -14,47 +20,71 @@ from PIL import Image, ImageOps
 
 from app.core.config import ROOT
 from app.media.rules import LARGE, QUALITY, SMALL, derive
+from benchmarks.rows import Row
 
-CAP = 1 << 30
+FOLDER = ROOT.parent / "shared" / "data" / "photos"
+WIDE, TALL = 4000, 3000
+TYPES = {"JPEG": "image/jpeg", "HEIC": "image/heic", "PNG": "image/png", "WebP": "image/webp"}
+CAP_MB = 1024
 
 
-def twelve_megapixels() -> bytes:
-    """A JPEG with the detail of a photo: smooth hills of colour under fine grain."""
-    tall, wide = 3000, 4000
-    y, x = np.mgrid[0:tall, 0:wide].astype(np.float32)
-    hills = np.stack([127 + 90 * np.sin(x / 97 + shift) * np.cos(y / 71 - shift) for shift in (0, 1, 2)], axis=-1)
-    grain = np.random.default_rng(1).normal(0, 9, (tall, wide, 1)).astype(np.float32)
+def rates(*, quick: bool) -> Iterator[Row]:
+    """Pictures a second a core: CPU time, ours and the script in turn."""
+    command = [sys.executable, "-m", "benchmarks.pictures", "rates", "3" if quick else "11"]
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
+    for name, (ours, theirs, ratio) in json.loads(answer).items():
+        yield Row(
+            f"photo pipeline, {name}",
+            f"{1 / ours:.1f} a second a core",
+            f"{1 / theirs:.1f} a second a core",
+            f"{ratio:.2f}",
+            "≥ 0.90",
+            ratio >= 0.9,
+        )
+
+
+def measured(rounds: int) -> dict[str, tuple[float, float, float]]:
+    """By picture: seconds of CPU for ours and for the bare script, and the median of what theirs is to ours."""
+    pillow_heif.register_heif_opener()
+    found = {f"JPEG of {WIDE * TALL // 1_000_000} megapixels": (drawn("JPEG"), "image/jpeg")}
+    for name, kind in (("HMD_Nokia_8.3_5G.jpg", "image/jpeg"), ("IMG_5195.HEIC", "image/heic")):
+        if (FOLDER / name).exists():
+            found[f"{kind.removeprefix('image/').upper()} of a phone ({name})"] = (FOLDER / name).read_bytes(), kind
+    answer = {}
+    for name, (data, kind) in found.items():
+        pairs = [(_seconds(derive, data, kind), _seconds(script, data)) for _ in range(rounds + 1)][1:]
+        ours, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
+        answer[name] = ours, theirs, statistics.median(yours / mine for mine, yours in pairs)
+    return answer
+
+
+def script(data: bytes) -> tuple[bytes, bytes]:
+    """The bare script: fitted draft, 1600 px, upright, 320 px from that, both as WebP. No checks, no fingerprint."""
+    with Image.open(io.BytesIO(data)) as picture:
+        scale = min(1.0, LARGE / max(picture.size))
+        picture.draft("RGB", (round(picture.width * scale), round(picture.height * scale)))
+        picture.thumbnail((LARGE, LARGE), Image.Resampling.BICUBIC)
+        large = ImageOps.exif_transpose(picture).convert("RGB")
+    small = large.copy()
+    small.thumbnail((SMALL, SMALL), Image.Resampling.BICUBIC)
+    return _webp(large), _webp(small)
+
+
+def _webp(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(np.clip(hills + grain, 0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=90)
+    image.save(buffer, "WEBP", quality=QUALITY, method=0)
     return buffer.getvalue()
 
 
-def bare(data: bytes) -> None:
-    """What a script would do: fitted draft, upright, two derivatives."""
-    with Image.open(io.BytesIO(data)) as picture:
-        scale = min(1.0, LARGE / max(picture.size))
-        fitted = (round(picture.size[0] * scale), round(picture.size[1] * scale))
-        picture.draft("RGB", fitted)
-        upright = ImageOps.exif_transpose(picture).convert("RGB")
-    for side in (LARGE, SMALL):
-        upright.thumbnail((side, side), Image.Resampling.BICUBIC)
-        upright.save(io.BytesIO(), "WEBP", quality=QUALITY, method=0)
-
-
-def photos(rounds: int) -> dict[str, tuple[float, float]]:
-    """Seconds of CPU per picture: ours, and the bare script's, in turn."""
-    pillow_heif.register_heif_opener()
-    found = {"JPEG 12 MP": (twelve_megapixels(), "image/jpeg")}
-    folder = ROOT.parent / "shared" / "data" / "photos"
-    if folder.exists():
-        found["a phone's JPEG, 9 MP"] = ((folder / "HMD_Nokia_8.3_5G.jpg").read_bytes(), "image/jpeg")
-        found["a phone's HEIC, 8.5 MP"] = ((folder / "IMG_5195.HEIC").read_bytes(), "image/heic")
-    answer = {}
-    for name, (data, kind) in found.items():
-        pairs = [(_seconds(derive, data, kind), _seconds(bare, data)) for _ in range(rounds + 1)]
-        ours, theirs = zip(*pairs[1:], strict=True)  # the first warms both up
-        answer[name] = (statistics.median(ours), statistics.median(theirs))
-    return answer
+def drawn(kind: str) -> bytes:
+    """A picture of 12 megapixels with about the detail of a photo: hills of colour under fine grain."""
+    y, x = np.mgrid[0:TALL, 0:WIDE].astype(np.float32)
+    hills = np.stack([127 + 90 * np.sin(x / 97 + shift) * np.cos(y / 71 - shift) for shift in (0, 1, 2)], axis=-1)
+    grain = np.random.default_rng(1).normal(0, 6 if kind != "PNG" else 0, (TALL, WIDE, 1)).astype(np.float32)
+    image = Image.fromarray(np.clip(hills + grain, 0, 255).astype(np.uint8))
+    buffer = io.BytesIO()
+    image.save(buffer, kind.replace("HEIC", "HEIF"), quality=80, **({"method": 0} if kind == "WebP" else {}))
+    return buffer.getvalue()
 
 
 def _seconds(act: Callable[..., object], *given: object) -> float:
@@ -63,17 +93,49 @@ def _seconds(act: Callable[..., object], *given: object) -> float:
     return time.process_time() - started
 
 
-def main() -> None:
-    """Print the answer as JSON."""
-    if sys.argv[1] == "picture":
-        sys.stdout.buffer.write(twelve_megapixels())
-    elif sys.argv[1] == "photos":
-        print(json.dumps(photos(int(sys.argv[2]))))
-    else:
-        resource.setrlimit(resource.RLIMIT_AS, (CAP, CAP))
-        derive(sys.stdin.buffer.read(), "image/jpeg")
-        print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+def peak(address: tuple[str, int], token: str, child: Callable[[], int], state: Callable[[UUID], object]) -> Row:
+    """Send 12-megapixel pictures of every type to the running product and look at its photo child afterwards."""
+    pillow_heif.register_heif_opener()
+    for kind, declared in TYPES.items():
+        media_id = _sent(address, token, drawn(kind), declared)
+        deadline = time.monotonic() + 60
+        while (now := state(media_id)) != "processed":
+            if now == "failed" or time.monotonic() > deadline:
+                raise RuntimeError(f"the {kind} was not processed: {now}")
+            time.sleep(0.05)
+    status = Path(f"/proc/{child()}/status").read_text()
+    most = int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
+    limits = Path(f"/proc/{child()}/limits").read_text()
+    cap = int(limits.partition("Max address space")[2].split()[0]) / 2**20
+    return Row(
+        f"memory of the photo child after {', '.join(TYPES)} of 12 megapixels, address space capped at {cap:.0f} MiB",
+        f"{most:.0f} MB",
+        "",
+        "",
+        "≤ 260 MB, cap 1 GB",
+        most <= 260 and cap <= CAP_MB,
+    )
+
+
+def _sent(address: tuple[str, int], token: str, data: bytes, kind: str) -> UUID:
+    boundary = uuid4().hex
+    head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="x"\r\nContent-Type: {kind}\r\n\r\n'
+    headers = {
+        "Authorization": f"Bearer {token}",
+        "Idempotency-Key": str(uuid4()),
+        "Content-Type": f"multipart/form-data; boundary={boundary}",
+    }
+    connection = http.client.HTTPConnection(*address, timeout=30)
+    try:
+        connection.request("POST", "/v1/media", head.encode() + data + f"\r\n--{boundary}--\r\n".encode(), headers)
+        answer = connection.getresponse()
+        text = answer.read()
+        if answer.status != http.HTTPStatus.CREATED:
+            raise RuntimeError(f"a picture was refused: {answer.status} {text[:300]!r}")
+        return UUID(json.loads(text)["id"])
+    finally:
+        connection.close()
 
 
 if __name__ == "__main__":
-    main()
+    print(json.dumps(measured(int(sys.argv[2]))))

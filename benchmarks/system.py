@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
@@ -30,6 +30,7 @@ COMMUNES = SHARED / "thai_nguyen_communes_2025.geojson"
 LIMITS_SCALE = "1000000"
 _START_S = 60.0
 _CALM_S = 0.25
+_LOOK_S = 0.05
 
 
 @dataclass
@@ -107,6 +108,8 @@ class System:
     def __init__(self, place: Path, postgres: Postgres, valkey: Valkey) -> None:
         self.place, self.postgres, self.valkey = place, postgres, valkey
         self._running: list[Program] = []
+        # One connection for every look at what is measured: opening one costs as much as accepting two reports.
+        self._observer = psycopg.connect(postgres.superuser_url, autocommit=True)
 
     def cpu(self, *programs: Program) -> float:
         """Seconds of CPU of these programs and of the whole PostgreSQL server, its background processes included."""
@@ -118,7 +121,7 @@ class System:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         descriptor = listener.fileno()
         argv = [application if word == "app.main:app" else word for word in processes.api_argv("--fd", str(descriptor))]
-        kind = application.split(":", maxsplit=1)[0].rpartition(".")[2]
+        kind = application.replace("benchmarks.", "").replace(":", "-")
         programs = [
             self.program(f"{kind}-{number}", argv, (descriptor,)) for number in range(1, processes.API_PROCESSES + 1)
         ]
@@ -157,22 +160,31 @@ class System:
             if program in self._running:
                 self._running.remove(program)
 
-    def restart_valkey(self) -> None:
-        """Start Valkey again at its old address, as the supervisor does."""
-        port = self.valkey.port
-        self.valkey.stop(quick=True)
-        self.valkey = start_valkey(self.place / "valkey", port=port)
+    def kill_valkey(self) -> None:
+        """End Valkey by kill -9."""
+        self.valkey.process.kill()
+        self.valkey.process.wait()
+
+    def revive_valkey(self) -> None:
+        """Start Valkey again at its old address when it has ended, as the supervisor does."""
+        if self.valkey.process.poll() is not None:
+            port = self.valkey.port
+            self.valkey.stop(quick=True)
+            self.valkey = start_valkey(self.place / "valkey", port=port)
 
     def ask(self, query: str, *values: object) -> object:
         """The first column of the first row, as the superuser."""
-        with psycopg.connect(self.postgres.superuser_url, autocommit=True) as connection:
-            row = connection.execute(query, values).fetchone()
-            return row[0] if row else None
+        (row,) = self.rows(query, *values)
+        return row[0]
 
     def rows(self, query: str, *values: object) -> list[tuple[object, ...]]:
         """All rows, as the superuser."""
-        with psycopg.connect(self.postgres.superuser_url, autocommit=True) as connection:
-            return connection.execute(query, values).fetchall()
+        return self._observer.execute(query.encode(), values).fetchall()
+
+    def close(self) -> None:
+        """Stop every program and look no more."""
+        self.stop()
+        self._observer.close()
 
 
 @contextmanager
@@ -192,7 +204,7 @@ def started() -> Iterator[System]:
         yield system
     finally:
         if system is not None:
-            system.stop()
+            system.close()
             valkey = system.valkey
         for server in (valkey, postgres):
             if server is not None:
@@ -218,7 +230,9 @@ def _settle(system: System) -> None:
         "REDIS_URL": system.valkey.url,
         "PHANANH_VAR_DIR": str(system.place),
         "PHANANH_LIMITS_SCALE": LIMITS_SCALE,
+        "PROMETHEUS_MULTIPROC_DIR": str(system.place / "metrics"),
     }
+    (system.place / "metrics").mkdir()
     settings.cache_clear()
 
 
@@ -256,7 +270,7 @@ def wait_for(condition: Callable[[], object], what: str, seconds: float = _START
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what}: not within {seconds:.0f} s")
-        time.sleep(0.02)
+        time.sleep(_LOOK_S)
 
 
 def settle(*programs: Program) -> None:
@@ -278,8 +292,3 @@ def _answers(address: tuple[str, int]) -> bool:
             return connection.recv(16).startswith(b"HTTP/1.1")
     except OSError:
         return False
-
-
-def logs(system: System, names: Sequence[str]) -> str:
-    """The ends of some logs, for an error message."""
-    return "\n".join(f"{name}: {(system.place / f'{name}.log').read_text()[-1500:]}" for name in names)
