@@ -107,7 +107,7 @@ class Running:
     def text(self) -> str:
         return "".join(self.said)
 
-    def until(self, words: str, seconds: float = 100) -> None:
+    def until(self, words: str, seconds: float = 200) -> None:
         wait_for(lambda: words in self.text or self.process.poll() is not None, words, seconds)
         assert words in self.text, self.text
 
@@ -118,7 +118,7 @@ class Running:
         assert found, self.text
         return found[1]
 
-    def end(self, seconds: float = 40) -> str:
+    def end(self, seconds: float = 150) -> str:
         self.process.wait(seconds)
         self._reader.join(10)
         assert self.process.stdout

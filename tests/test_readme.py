@@ -13,7 +13,7 @@ from tests.running import Mark, Running
 
 SAID = ("đã chuyển xử lý", "Sở Xây dựng", "accepted", "resolved", "đã đóng", "satisfied", "numerator", "Thời hạn tạm")
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
 
 
 @pytest.fixture

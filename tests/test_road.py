@@ -25,7 +25,7 @@ from app.orgunits.actions import import_boundaries
 from tests.running import Mark, Running, wait_for
 from tests.support import make
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
 
 REQUEST_ID = "phone-0001-abcd"
 PASSWORD = "một mật khẩu đủ dài"
@@ -155,7 +155,7 @@ def town(committed: Database, tmp_path: Path, real_data: Path, places: Places) -
             yield Town(client, tmp_path / "var", committed, places)
     finally:
         running.process.terminate()
-        running.end(60)
+        running.end(150)
 
 
 def test_the_whole_road(town: Town, real_data: Path) -> None:

@@ -74,7 +74,7 @@ def system(committed: Database, tmp_path: Path) -> Iterator[System]:
         yield System(running, running.address(), committed, citizens)
     finally:
         running.process.send_signal(signal.SIGTERM)
-        running.end(60)
+        running.end(150)
 
 
 @dataclass
