@@ -80,7 +80,8 @@ def drawn(kind: str) -> bytes:
     """A picture of 12 megapixels with about the detail of a photo: hills of colour under fine grain."""
     y, x = np.mgrid[0:TALL, 0:WIDE].astype(np.float32)
     hills = np.stack([127 + 90 * np.sin(x / 97 + shift) * np.cos(y / 71 - shift) for shift in (0, 1, 2)], axis=-1)
-    grain = np.random.default_rng(1).normal(0, 6 if kind != "PNG" else 0, (TALL, WIDE, 1)).astype(np.float32)
+    # Grain is what a PNG cannot hold within the limit of an upload, and what takes a HEIC two minutes to write.
+    grain = np.random.default_rng(1).normal(0, 6 if kind in ("JPEG", "WebP") else 0, (TALL, WIDE, 1)).astype(np.float32)
     image = Image.fromarray(np.clip(hills + grain, 0, 255).astype(np.uint8))
     buffer = io.BytesIO()
     image.save(buffer, kind.replace("HEIC", "HEIF"), quality=80, **({"method": 0} if kind == "WebP" else {}))
@@ -94,8 +95,9 @@ def _seconds(act: Callable[..., object], *given: object) -> float:
 
 
 def peak(address: tuple[str, int], token: str, child: Callable[[], int], state: Callable[[UUID], object]) -> Row:
-    """Send 12-megapixel pictures of every type to the running product and look at its photo child afterwards."""
+    """Send 12-megapixel pictures of every type to the running product and look at its photo child after each."""
     pillow_heif.register_heif_opener()
+    held = {}
     for kind, declared in TYPES.items():
         media_id = _sent(address, token, drawn(kind), declared)
         deadline = time.monotonic() + 60
@@ -103,17 +105,17 @@ def peak(address: tuple[str, int], token: str, child: Callable[[], int], state: 
             if now == "failed" or time.monotonic() > deadline:
                 raise RuntimeError(f"the {kind} was not processed: {now}")
             time.sleep(0.05)
-    status = Path(f"/proc/{child()}/status").read_text()
-    most = int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
+        held[kind] = int(Path(f"/proc/{child()}/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
     limits = Path(f"/proc/{child()}/limits").read_text()
     cap = int(limits.partition("Max address space")[2].split()[0]) / 2**20
+    told = ", then ".join(f"{kind} {megabytes:.0f}" for kind, megabytes in held.items())
     return Row(
-        f"memory of the photo child after {', '.join(TYPES)} of 12 megapixels, address space capped at {cap:.0f} MiB",
-        f"{most:.0f} MB",
+        f"most memory of the photo child at 12 megapixels ({told}; address space capped at {cap:.0f} MiB)",
+        f"{max(held.values()):.0f} MB",
         "",
         "",
         "≤ 260 MB, cap 1 GB",
-        most <= 260 and cap <= CAP_MB,
+        max(held.values()) <= 260 and cap <= CAP_MB,
     )
 
 

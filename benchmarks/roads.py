@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import psutil
 
+from app import processes
 from benchmarks import cpu, load, pictures, reports
 from benchmarks.rows import Row
 from benchmarks.system import Api, Program, System, citizens, wait_for
@@ -134,7 +135,7 @@ def whole(road: Road) -> Iterator[Row]:
 def assigned(road: Road) -> Iterator[Row]:
     """Accepted to assigned at half the accept capacity, with everything running that `make run` starts for it."""
     _stop_bare(road)
-    relay, worker = road.system.relay(), road.system.worker("routing", 2)
+    relay, workers = road.system.relay(), _workers(road.system)
     rate = _capacity(road) / 2
     _routed(road, rate, max(200, int(rate * 2)))
     delays = _routed(road, rate, max(400, int(rate * (4 if road.quick else 20))))
@@ -147,14 +148,15 @@ def assigned(road: Road) -> Iterator[Row]:
         "≤ 250 ms",
         p99 <= 250,
     )
-    road.system.stop(relay, worker)
+    road.system.stop(relay, *workers)
 
 
 def killed(road: Road) -> Iterator[Row]:
     """The longest way from accepted to assigned while one part after the other is killed and started again."""
     _stop_bare(road)
     system, api = road.system, road.api(OURS)
-    relay, worker = system.relay(), system.worker("routing", 2)
+    relay, workers = system.relay(), _workers(system)
+    worker = workers[0]
     rate = _capacity(road) * CALM
 
     def kill(pid: int) -> None:
@@ -162,7 +164,7 @@ def killed(road: Road) -> Iterator[Row]:
 
     def revive() -> None:
         system.revive_valkey()
-        for program in (relay, worker, *api.programs):
+        for program in (relay, *workers, *api.programs):
             program.keep_alive()
 
     victims: dict[str, Callable[[], None]] = {
@@ -193,7 +195,7 @@ def killed(road: Road) -> Iterator[Row]:
         "≤ 5 s",
         max(longest.values()) <= 5,
     )
-    system.stop(relay, worker)
+    system.stop(relay, *workers)
 
 
 def memory(road: Road) -> Iterator[Row]:
@@ -211,6 +213,12 @@ def memory(road: Road) -> Iterator[Row]:
         lambda media_id: system.ask("SELECT state FROM media WHERE id = %s", media_id),
     )
     system.stop(relay, worker)
+
+
+def _workers(system: System) -> list[Program]:
+    """Every worker that `make run` starts, but for the photos; who routes comes first."""
+    kinds = sorted(set(processes.WORKERS) - {"media"}, key=lambda kind: kind != "routing")
+    return [system.worker(kind, 2 if kind == "routing" else 1) for kind in kinds]
 
 
 def _routed(road: Road, rate: float, count: int, tick: Callable[[float], None] = lambda _: None) -> list[float]:
