@@ -124,9 +124,9 @@ def relay() -> None:
 @cli.command()
 def worker(
     kind: Annotated[str, typer.Argument(help=" or ".join(processes.WORKERS))] = "routing",
-    children: Annotated[int, typer.Option(help="How many tasks at a time.", min=1)] = 2,
+    children: Annotated[int | None, typer.Option(help="How many tasks at a time.", min=1)] = None,
 ) -> None:
-    """Drain what is owed: `routing` also sends messages and keeps house, `media` makes photos."""
+    """Drain what is owed: `routing`, `messages` (also keeps house) or `media` (makes photos)."""
     processes.become(processes.worker_argv(kind, children))
 
 

@@ -30,10 +30,21 @@ MIGRATE, LOAD = ("migrate",), ("pack", "load")
 ACCOUNTS = ("demo", "accounts")
 SEEDING = ("-m", "tools.demo")
 
-# The modules a worker imports and the queues it drains: the photo worker never loads the geometry.
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A kind of Celery worker: the modules it imports, the queues it drains, its processes on a small machine."""
+
+    modules: str
+    queues: str
+    processes: int
+
+
+# The photo worker never loads the geometry; sending, which may be slow, never takes a process away from routing.
 WORKERS = {
-    "routing": ("workers.routing,workers.notifications,workers.housekeeping", "routing,notifications,housekeeping"),
-    "media": ("workers.media", "media"),
+    "routing": Worker("workers.routing", "routing", 2),
+    "messages": Worker("workers.notifications,workers.housekeeping", "notifications,housekeeping", 1),
+    "media": Worker("workers.media", "media", 1),
 }
 
 _READY_S = 90.0
@@ -62,12 +73,13 @@ def api_argv(*where: str) -> list[str]:
     return [sys.executable, "-m", "uvicorn", "app.main:app", *where, *quiet, *fast]
 
 
-def worker_argv(kind: str, processes: int) -> list[str]:
-    """Build the command line of a Celery worker: `routing` (also sends, and keeps house) or `media`."""
-    modules, queues = WORKERS[kind]
+def worker_argv(kind: str, processes: int | None = None) -> list[str]:
+    """Build the command line of a Celery worker: `routing`, `messages` (also keeps house) or `media`."""
+    worker = WORKERS[kind]
     # Gossip, mingle and heartbeat serve clusters that talk about each other; without them a start is seconds quicker.
     alone = ("--without-gossip", "--without-mingle", "--without-heartbeat")
-    served = ("-Q", queues, "--include", modules, "-c", str(processes), "-n", f"{kind}@%h")
+    children = str(processes or worker.processes)
+    served = ("-Q", worker.queues, "--include", worker.modules, "-c", children, "-n", f"{kind}@%h")
     return [*_celery("workers.celery_app", "worker"), *served, *alone, "--loglevel", "WARNING"]
 
 
@@ -305,10 +317,7 @@ class Supervisor:
         _say(f"{' '.join(command)}: xong / done ({time.monotonic() - started:.1f} s)")
 
     def _start_background(self) -> None:
-        self._workers += [
-            self._program("worker-routing", worker_argv("routing", 2)),
-            self._program("worker-media", worker_argv("media", 1)),
-        ]
+        self._workers += [self._program(f"worker-{kind}", worker_argv(kind)) for kind in WORKERS]
         self._relay.append(self._program("relay", relay_argv()))
         self._scheduler.append(self._program("scheduler", scheduler_argv(self._var_dir)))
         for child in (*self._workers, *self._relay, *self._scheduler):

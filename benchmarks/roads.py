@@ -113,7 +113,7 @@ def accept(road: Road) -> Iterator[Row]:
 def whole(road: Road) -> Iterator[Row]:
     """The same until every case is routed and its notification owed, with relay and worker. Sending is not in it."""
     bare, ours = road.api(BARE), road.api(OURS)
-    relay, worker = road.system.relay(), road.system.worker("routing", 2, queues="routing")
+    relay, worker = road.system.relay(), road.system.worker("routing")
 
     def routed() -> None:
         wait_for(lambda: not road.system.ask(OWED), "all routed")
@@ -205,7 +205,7 @@ def memory(road: Road) -> Iterator[Row]:
         road.sample(api)
     most = max(psutil.Process(pid).memory_info().rss for pid in cpu.family(api.pids)) / 1e6
     yield Row("memory of an API process after load", f"{most:.0f} MB", "", "", "≤ 200 MB", most <= 200)
-    relay, worker = system.relay(), system.worker("media", 1)
+    relay, worker = system.relay(), system.worker("media")
     yield pictures.peak(
         api.address,
         road.tokens[0],
@@ -217,8 +217,7 @@ def memory(road: Road) -> Iterator[Row]:
 
 def _workers(system: System) -> list[Program]:
     """Every worker that `make run` starts, but for the photos; who routes comes first."""
-    kinds = sorted(set(processes.WORKERS) - {"media"}, key=lambda kind: kind != "routing")
-    return [system.worker(kind, 2 if kind == "routing" else 1) for kind in kinds]
+    return [system.worker(kind) for kind in processes.WORKERS if kind != "media"]
 
 
 def _routed(road: Road, rate: float, count: int, tick: Callable[[float], None] = lambda _: None) -> list[float]:

@@ -136,13 +136,10 @@ class System:
         settle(relay)
         return relay
 
-    def worker(self, kind: str, children: int, queues: str | None = None) -> Program:
-        """A Celery worker, its children started; on all queues of its kind unless told otherwise."""
-        argv = processes.worker_argv(kind, children)
-        if queues is not None:
-            argv[argv.index("-Q") + 1] = queues
-        worker = self.program(f"worker-{kind}", argv)
-        wait_for(lambda: len(worker.children()) >= children, "the worker's children")
+    def worker(self, kind: str) -> Program:
+        """A Celery worker as `make run` starts it, its children started."""
+        worker = self.program(f"worker-{kind}", processes.worker_argv(kind))
+        wait_for(lambda: len(worker.children()) >= processes.WORKERS[kind].processes, "the worker's children")
         settle(worker)
         return worker
 

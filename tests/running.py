@@ -134,6 +134,7 @@ class Running:
             "workers.relay": "relay",
             "-Q media": "media",
             "-Q routing": "routing",
+            "-Q notifications": "messages",
             " beat ": "scheduler",
         }
         found: dict[str, int] = {}

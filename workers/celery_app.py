@@ -18,6 +18,7 @@ from app.launch import die_with_parent
 VISIBILITY_TIMEOUT_S = 180
 TASK_LIMIT_S = 120
 DRAIN_S = 30.0
+GIVE_WAY = 5
 
 # What is owed, and the task that drains it; the queue bears the kind's name.
 DRAINS = {
@@ -60,6 +61,11 @@ def drain(kind: str, step: Callable[[], int]) -> None:
         if time.monotonic() > until:
             doorbell.ring(kind)
             return
+
+
+def give_way(**_: Any) -> None:
+    """Let accepting and routing go first when the processors are busy: for children whose work can wait."""
+    os.nice(GIVE_WAY - os.nice(0))
 
 
 @setup_logging.connect  # type: ignore[untyped-decorator]

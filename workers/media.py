@@ -10,11 +10,12 @@ from sqlalchemy.exc import OperationalError
 
 from app.core import doorbell
 from app.media import actions
-from workers.celery_app import celery
+from workers.celery_app import celery, give_way
 
 BATCH = 20
 ADDRESS_SPACE = 1 << 30
-_M_ARENA_MAX = -8
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+_PIXELS = 1 << 20
 
 
 @celery.task(  # type: ignore[untyped-decorator]
@@ -38,11 +39,18 @@ def cap_memory(address_space: int) -> None:
     """Let this process map at most `address_space` bytes: a picture that wants more fails, alone.
 
     glibc reserves 64 MB of addresses per thread and the storage client starts a thread per core; both are bounded
-    first, so that a machine with many cores does not spend the cap on nothing.
+    first, so that a machine with many cores does not spend the cap on nothing. Pixels are given back when they are
+    freed: left to itself, glibc begins to keep blocks of that size for later.
     """
     os.environ.setdefault("TOKIO_WORKER_THREADS", "2")
-    ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
+    glibc = ctypes.CDLL(None)
+    glibc.mallopt(_M_ARENA_MAX, 2)
+    glibc.mallopt(_M_MMAP_THRESHOLD, _PIXELS)
+    glibc.mallopt(_M_TRIM_THRESHOLD, _PIXELS)
     resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
+
+
+worker_process_init.connect(give_way)
 
 
 @worker_process_init.connect  # type: ignore[untyped-decorator]

@@ -1,9 +1,12 @@
 """Messages owed: sent here."""
 
+from celery.signals import worker_process_init
 from sqlalchemy.exc import OperationalError
 
 from app.notifications import actions
-from workers.celery_app import celery
+from workers.celery_app import celery, give_way
+
+worker_process_init.connect(give_way)
 
 
 @celery.task(  # type: ignore[untyped-decorator]

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -30,15 +31,19 @@ def worker(committed: Database, tmp_path: Path) -> Iterator[int]:
     log = (tmp_path / "log").open("wb")
     started = [
         subprocess.Popen(argv, env=mark.environment, cwd=ROOT, stdout=log, stderr=log)
-        for argv in (relay_argv(), worker_argv("media", 1))
+        for argv in (relay_argv(), worker_argv("media"))
     ]
     yield started[1].pid
     for process in started:
         process.send_signal(signal.SIGTERM)
     for process in started:
-        process.wait(30)
+        # As the supervisor does: a worker that has just lost a child may wait for it longer than anybody wants to.
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(10)
     for pid in mark.alive():
         os.kill(pid, signal.SIGKILL)
+    for process in started:
+        process.wait(10)
     log.close()
     doorbell.stop()
 
