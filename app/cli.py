@@ -13,6 +13,7 @@ from alembic import command
 from alembic.config import Config
 
 from app import processes
+from app.boundaries.actions import DeliveryError, ImportSummary, import_boundaries, make_approximate
 from app.catalog import actions as catalog
 from app.catalog.schemas import CategoriesFile, GroupsFile
 from app.core.config import ROOT, settings
@@ -51,7 +52,7 @@ def load_pack(session: Session, where: Path) -> Iterator[str]:
     yield f"calendar: {len(deadlines.load_calendar(session, where).entered)} entered"
     yield f"policies: {len(deadlines.load_policies(session, where).entered)} entered"
     yield f"routing rules: {routing.load_rules(session, where)} entered"
-    yield f"boundaries: {orgunits.make_approximate(session, where)}"
+    yield f"boundaries: {make_approximate(session, where)}"
 
 
 def digest(where: Path) -> str:
@@ -179,7 +180,7 @@ def pack_load(
         raise typer.Exit(1) from error
 
 
-def _audited(summary: orgunits.ImportSummary) -> dict[str, object]:
+def _audited(summary: ImportSummary) -> dict[str, object]:
     return {"source": summary.source, "sha256": summary.sha256, "effective_from": str(summary.effective_from)}
 
 
@@ -194,12 +195,12 @@ def boundaries_import(
     """Import commune boundaries as a new version beside the old ones; a bad file changes nothing."""
     try:
         with transaction() as session:
-            summary = orgunits.import_boundaries(
+            summary = import_boundaries(
                 session, path, effective_from=date.fromisoformat(effective), source=source, licence=licence, note=note
             )
             audit(session, None, "boundaries", str(summary.version_id), None, _audited(summary))
             typer.echo(str(summary))
-    except (orgunits.DeliveryError, ValueError) as error:
+    except (DeliveryError, ValueError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error
 

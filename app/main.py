@@ -12,6 +12,8 @@ from pydantic import BaseModel
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
+from app.boundaries import api as boundaries_api
+from app.boundaries.queries import warm
 from app.cases import api as cases_api
 from app.cases.queries import may_see_photo
 from app.catalog import api as catalog_api
@@ -26,7 +28,6 @@ from app.media import api as media_api
 from app.notifications import actions as notifications
 from app.notifications import api as notifications_api
 from app.orgunits import api as orgunits_api
-from app.orgunits.queries import warm
 from app.routing import api as routing_api
 
 OWED = {
@@ -75,6 +76,7 @@ def create_app() -> FastAPI:
         cases_api.router,  # first: FastAPI asks every route before the right one, 60 µs for the busiest of all
         identity_api.router,
         catalog_api.router,
+        boundaries_api.router,
         orgunits_api.router,
         media_api.router(may_see_photo),
         routing_api.router,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import shapely
 
-from app.orgunits.rules import PointIndex
+from app.boundaries.rules import PointIndex
 from benchmarks.rows import Row
 from benchmarks.system import COMMUNES
 from tests.support import places

@@ -6,9 +6,9 @@ from typing import Any
 from celery.signals import worker_process_init
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.boundaries.queries import warm
 from app.core.db import transaction
 from app.core.errors import DomainError
-from app.orgunits.queries import warm
 from app.routing import actions
 from workers.celery_app import celery, drain
 

@@ -14,6 +14,7 @@ import structlog
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 
+from app.boundaries import queries as boundaries
 from app.cases import policy, queries, rules
 from app.cases.models import Case, CaseEvent, CaseHop, CasePhoto, CaseText
 from app.cases.rules import ALL, State, Who
@@ -257,11 +258,11 @@ def _offered(session: Session, code: str) -> Category:
 
 def _check_place(session: Session, body: ReportIn, at: datetime) -> UUID | None:
     """Refuse a place that cannot be ours; the unit the citizen named, where one was named."""
-    if (here := body.location) is not None and orgunits.locate(
+    if (here := body.location) is not None and boundaries.locate(
         session, here.lat, here.lon, None, at
     ).outcome != "inside":
         # Only who stands nowhere needs the longer question, which asks how far the phone may be wrong.
-        orgunits.check_location(session, here.lat, here.lon, here.accuracy_m, at)
+        boundaries.check_location(session, here.lat, here.lon, here.accuracy_m, at)
     if body.commune is None:
         return None
     unit = orgunits.directory(session).by_code(body.commune, clock.local_day(at))

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import Boolean, ColumnElement, and_, literal_column, text, tuple_
 from sqlmodel import col, select
 
+from app.boundaries.models import BoundaryVersion
 from app.cases import policy, rules
 from app.cases.models import Case, CaseEvent, CaseHop, CasePhoto, CaseText, quoted
 from app.cases.rules import AT_UNIT, OPEN, Standing, State, Who
@@ -36,7 +37,6 @@ from app.identity.rules import pseudonym
 from app.media.models import Media
 from app.media.queries import far_hint
 from app.media.schemas import state as photo_state
-from app.orgunits.models import BoundaryVersion
 from app.orgunits.queries import directory
 from app.reports.models import PublicCopy, Report, ReportContent, ReportMedia
 from app.reports.schemas import LocationOut, PublicReportOut

@@ -1,1 +1,1 @@
-"""Units in time, their boundaries, and which commune a point lies in."""
+"""Units in time."""

@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter
 
+from app.boundaries.queries import check_location
 from app.cases.queries import Views
 from app.cases.schemas import UNKNOWN_CATEGORY, UNKNOWN_COMMUNE
 from app.catalog.queries import catalogue
@@ -9,7 +10,7 @@ from app.core import clock
 from app.core.db import Db
 from app.core.http import Language
 from app.identity.policy import Staff, require
-from app.orgunits.queries import check_location, directory
+from app.orgunits.queries import directory
 from app.routing.queries import decision_for
 from app.routing.rules import REASONS
 from app.routing.schemas import BoundaryOut, DecisionOut, DryRunIn, StepOut

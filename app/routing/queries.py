@@ -5,11 +5,12 @@ from uuid import UUID
 
 from sqlmodel import col, select
 
+from app.boundaries.queries import Placement, locate
 from app.catalog.rules import Category
 from app.core import clock
 from app.core.db import Session
 from app.core.versioned import Versioned
-from app.orgunits.queries import Placement, directory, locate
+from app.orgunits.queries import directory
 from app.routing.models import RoutingRule
 from app.routing.rules import Decision, Place, RuleRow, Subject, decide
 

@@ -5,9 +5,9 @@ from fastapi.testclient import TestClient
 from sqlalchemy import text
 from sqlmodel import Session
 
+from app.boundaries.queries import boundaries_in_force
 from app.core import clock
 from app.core.versioned import bump
-from app.orgunits.queries import boundaries_in_force
 from tests.support import places
 
 HOME = "05443"

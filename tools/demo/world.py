@@ -11,14 +11,15 @@ from shapely.geometry import Point
 from shapely.geometry.base import BaseGeometry
 from sqlmodel import col, select
 
+from app.boundaries.models import Boundary
+from app.boundaries.queries import boundaries_in_force
 from app.catalog.queries import catalogue
 from app.catalog.rules import Category
 from app.core import clock
 from app.core.db import Session
 from app.deadlines import queries as deadlines
 from app.deadlines.rules import Duration, WorkingCalendar
-from app.orgunits.models import Boundary
-from app.orgunits.queries import boundaries_in_force, directory
+from app.orgunits.queries import directory
 from tools.demo import people
 from tools.demo.people import Place
 

@@ -10,15 +10,17 @@ import pytest
 import shapely
 from sqlmodel import Session, col, func, select
 
+from app.boundaries import queries
+from app.boundaries.actions import DeliveryError, ImportSummary, import_boundaries, make_approximate
+from app.boundaries.models import Boundary, BoundaryVersion
+from app.boundaries.queries import boundaries_in_force, check_location, locate
+from app.boundaries.rules import misplaced_share
 from app.core import clock
 from app.core.errors import DomainError
 from app.core.models import ConfigVersion
-from app.orgunits import queries
-from app.orgunits.actions import DeliveryError, ImportSummary, import_boundaries, make_approximate
-from app.orgunits.models import Boundary, BoundaryVersion, Unit
-from app.orgunits.queries import boundaries_in_force, check_location, directory, locate
-from app.orgunits.rules import misplaced_share
-from tests.orgunits.areas import real_areas
+from app.orgunits.models import Unit
+from app.orgunits.queries import directory
+from tests.boundaries.areas import real_areas
 from tests.orgunits.packs import PACK
 from tests.support import places
 

@@ -17,8 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely.geometry.base import BaseGeometry
 
-from app.core.config import ROOT
-from app.orgunits.rules import (
+from app.boundaries.rules import (
     ACCURACY_CAP_M,
     CELL_DEG,
     Delivered,
@@ -30,7 +29,8 @@ from app.orgunits.rules import (
     metres_per_degree,
     misplaced_share,
 )
-from tests.orgunits.areas import crooked, real_areas
+from app.core.config import ROOT
+from tests.boundaries.areas import crooked, real_areas
 
 POINTS = 10_000
 
@@ -361,7 +361,7 @@ def test_missing_repeated_unknown_and_nameless_features_are_all_listed() -> None
 # Imports -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("module", ["app.orgunits.models", "app.orgunits.schemas", "app.orgunits.queries"])
+@pytest.mark.parametrize("module", ["app.orgunits.queries", "app.boundaries.models", "app.boundaries.queries"])
 def test_who_reads_units_does_not_load_shapely(module: str) -> None:
     program = f"import sys, {module}; sys.exit('shapely' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0
