@@ -66,6 +66,7 @@ ROUTES: dict[str, Route] = {
     "reopen_report": Route({"author"}, REASON),
     "list_cases": Route(STAFF),
     "get_case": Route(READERS),
+    "get_case_by_reference": Route(READERS),
     "verify_case": Route(MOVERS),
     "assign_case": Route(MOVERS, {"unit": ELSEWHERE}),
     "accept_case": Route(MOVERS),

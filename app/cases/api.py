@@ -114,10 +114,14 @@ def list_public_reports(
 )
 def get_report_by_reference(reference: str, viewer: CurrentViewer, session: Db, lang: Language) -> ReportOut:
     """A report by its short reference, as typed or dictated: one's own, or a public one."""
+    return _report(session, viewer, queries.report_by_reference(session, viewer, _canonical(reference)), lang)
+
+
+def _canonical(reference: str) -> str:
     canonical = parse_reference(reference)
     if canonical is None:
         raise NOT_FOUND.error()
-    return _report(session, viewer, queries.report_by_reference(session, viewer, canonical), lang)
+    return canonical
 
 
 @router.get(
@@ -263,6 +267,21 @@ def list_cases(
     )
     views = Views(session, lang)
     return Page(items=[views.row(case, description) for case, description in rows], next_cursor=following)
+
+
+@router.get(
+    "/cases/by-reference/{reference}",
+    response_model=CaseOut,
+    operation_id="get_case_by_reference",
+    summary="Tra cứu hồ sơ theo mã",
+    tags=["cases"],
+)
+def get_case_by_reference(
+    reference: str, request: Request, staff: Staff, session: Db, lang: Language, response: Response
+) -> Any:
+    """A case by its short reference, as typed or dictated: what an officer is told on the telephone."""
+    seen = queries.case_by_reference(session, staff, _canonical(reference))
+    return _conditional(request, response, Views(session, lang).case(seen))
 
 
 @router.get("/cases/{case_id}", response_model=CaseOut, operation_id="get_case", summary="Xem hồ sơ", tags=["cases"])

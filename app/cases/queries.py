@@ -99,6 +99,11 @@ def case_for_staff(session: Session, viewer: Viewer, case_id: UUID, *, lock: boo
     return _seen_by_staff(session, viewer, col(Case.id) == case_id, lock=lock)
 
 
+def case_by_reference(session: Session, viewer: Viewer, reference: str) -> Seen:
+    """The same by its short reference, for who is told it on the telephone."""
+    return _seen_by_staff(session, viewer, col(Case.reference) == reference, lock=False)
+
+
 def report_for_reader(session: Session, viewer: Viewer, report_id: UUID, *, lock: bool = False) -> Seen:
     """A report by id for its author, or for anybody once it is public; invisible is 404."""
     return _seen_by_reader(session, viewer, col(Report.id) == report_id, lock=lock)

@@ -211,3 +211,15 @@ def test_two_who_act_on_the_same_version_make_one_move(committed: Database) -> N
     with db.transaction() as session:
         states: Sequence[tuple[str, int]] = session.exec(select(Case.state, Case.version)).all()
     assert list(states) == [("accepted", 3)]
+
+
+def test_a_case_is_found_by_the_reference_somebody_dictates(client: TestClient, session: Session) -> None:
+    case_id = make.routed(session, client, make.citizen(session), within=HOME)
+    officer, stranger = make.staff(session, "officer", HOME), make.staff(session, "officer", ELSEWHERE)
+    reference = client.get(f"/v1/cases/{case_id}", headers=make.bearer(officer)).json()["reference"]
+    for typed in (reference, reference.lower(), reference.replace("-", " ")):
+        found = client.get(f"/v1/cases/by-reference/{typed}", headers=make.bearer(officer))
+        assert found.json()["id"] == str(case_id), typed
+        assert found.headers["ETag"] == client.get(f"/v1/cases/{case_id}", headers=make.bearer(officer)).headers["ETag"]
+    assert client.get(f"/v1/cases/by-reference/{reference}", headers=make.bearer(stranger)).status_code == 404
+    assert client.get("/v1/cases/by-reference/nothing", headers=make.bearer(officer)).status_code == 404
