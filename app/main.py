@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import redis
 from fastapi import APIRouter, FastAPI, Response
+from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Gauge, generate_latest, multiprocess
 from pydantic import BaseModel
 from sqlalchemy import text
@@ -63,7 +64,9 @@ def _warm() -> None:
 
 def create_app() -> FastAPI:
     """The application with all routes."""
-    application = FastAPI(
+    # Its pages bring their scripts along: a province's network may reach no other host, and none should be told.
+    application = FastAPIOffline(
+        redoc_url=None,
         title="phananh",
         version="0.1.0",
         summary="Tiếp nhận và xử lý phản ánh của người dân tỉnh Thái Nguyên",

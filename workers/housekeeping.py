@@ -1,18 +1,13 @@
 """Small tasks of the scheduler."""
 
-from datetime import timedelta
-
-from sqlalchemy import text
-
 from app.cases.actions import close_confirmed_by_silence
-from app.core import clock
+from app.core import clock, idempotency
 from app.core.db import transaction
 from app.deadlines.actions import record_breaches as record
 from app.identity.actions import forget_expired
 from app.media.actions import sweep_deletions, sweep_orphans
 from workers.celery_app import celery
 
-KEYS_KEPT = timedelta(days=30)
 BATCH = 500
 
 
@@ -39,7 +34,7 @@ def forget() -> None:
     """Drop expired sign-in codes, sessions and stored answers."""
     with transaction() as session:
         forget_expired(session)
-        session.execute(text("DELETE FROM idempotency_key WHERE created_at < :at"), {"at": clock.now() - KEYS_KEPT})
+        idempotency.forget(session)
 
 
 @celery.task(name="housekeeping.sweep_media")  # type: ignore[untyped-decorator]

@@ -99,7 +99,10 @@ def _new_session() -> Session:
 
 @contextmanager
 def transaction() -> Iterator[Session]:
-    """One unit of work: committed here and only here, rolled back on any error, the doorbell rung after the commit."""
+    """One unit of work: committed here, rolled back on any error, the doorbell rung after the commit.
+
+    Beside it only `statements` writes, one statement at a time.
+    """
     with _new_session() as session:
         yield session
         session.commit()

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from app.core import clock
 from app.core.db import Session
 from app.core.errors import Problem
 
+KEPT = timedelta(days=30)
 KEY_MISSING = Problem(
     "idempotency_key_missing",
     400,
@@ -101,6 +103,11 @@ def keep(session: Session, account_id: UUID, key: UUID, hashed: bytes, answer: S
         },
     )
     return answer
+
+
+def forget(session: Session) -> None:
+    """Drop answers that are older than a key is good for; from then on the report's own id decides (API.md)."""
+    session.execute(text("DELETE FROM idempotency_key WHERE created_at < :at"), {"at": clock.now() - KEPT})
 
 
 def once(session: Session, account_id: UUID, key: UUID, hashed: bytes, act: Callable[[], Stored]) -> Stored:
