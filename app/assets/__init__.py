@@ -1,0 +1,1 @@
+"""Assets: roads, lamps, manholes and who looks after them."""
