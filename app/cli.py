@@ -2,10 +2,12 @@
 
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Annotated
+from uuid import UUID
 
 import typer
 import yaml
@@ -13,9 +15,14 @@ from alembic import command
 from alembic.config import Config
 
 from app import processes
-from app.boundaries.actions import DeliveryError, ImportSummary, import_boundaries, make_approximate
+from app.boundaries import actions as areas
+from app.boundaries.actions import DeliveryError, ImportSummary, make_approximate
+from app.boundaries.queries import boundaries_in_force
+from app.boundaries.rules import Difference, PointIndex
+from app.boundaries.schemas import check_source, read_source
 from app.catalog import actions as catalog
 from app.catalog.schemas import CategoriesFile, GroupsFile
+from app.core import clock
 from app.core.config import ROOT, settings
 from app.core.db import Session, transaction
 from app.core.models import ConfigVersion
@@ -26,6 +33,7 @@ from app.identity.actions import audit
 from app.orgunits import actions as orgunits
 from app.orgunits.schemas import read_units
 from app.routing import actions as routing
+from app.routing.queries import cases_that_move
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, help="phananh: phản ánh của người dân.")
 pack = typer.Typer(no_args_is_help=True, help="The province pack: units, categories, policies, calendar.")
@@ -72,7 +80,9 @@ def check_pack(where: Path) -> list[Finding]:
         groups = {group.code for group in read_yaml(where / "groups.yaml", GroupsFile).groups}
     except PackError as error:
         return error.findings
+    places = {unit.code: unit.name for unit in (known.province, *known.communes.communes)}
     return [
+        *check_source(where, places),
         *catalog.check_catalog(where, units),
         *deadlines.check_pack(where, codes),
         *routing.check_rules(where, routing.Known(codes, groups, units)),
@@ -180,29 +190,157 @@ def pack_load(
         raise typer.Exit(1) from error
 
 
-def _audited(summary: ImportSummary) -> dict[str, object]:
-    return {"source": summary.source, "sha256": summary.sha256, "effective_from": str(summary.effective_from)}
+# --- boundaries ------------------------------------------------------------------------------------------------------
+
+EffectiveDay = Annotated[str | None, typer.Option("--effective", help="First day in force, YYYY-MM-DD.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check, show what would change, and store nothing.")]
+AcceptGaps = Annotated[bool, typer.Option(help="Import although communes leave gaps wider than a hairline.")]
+_MOVES_SHOWN, _CASES_SHOWN = 40, 10
 
 
 @boundaries.command("import")
-def boundaries_import(
-    path: Annotated[Path, typer.Argument(help="A GeoJSON file, or a folder of them.")],
+def boundaries_import(  # noqa: PLR0917 - typer passes by name
+    path: Annotated[Path, typer.Argument(help="GeoJSON (a file or a folder), Shapefile (.shp, .zip) or GeoPackage.")],
     effective: Annotated[str, typer.Option(help="First day in force, YYYY-MM-DD.")],
     source: Annotated[str, typer.Option(help="Where the file comes from.")],
     licence: Annotated[str, typer.Option(help="Its licence.")] = "",
     note: str = "",
+    code_column: Annotated[str, typer.Option(help="The property or column with the communes' codes.")] = "code",
+    accept_gaps: AcceptGaps = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Import commune boundaries as a new version beside the old ones; a bad file changes nothing."""
+    with _refusals():
+        files = areas.Files(path, code_column=code_column)
+        labels = {"source": source, "licence": licence, "note": note}
+        _import(files, date.fromisoformat(effective), labels, accept_gaps=accept_gaps, dry_run=dry_run)
+
+
+@boundaries.command("fetch")
+def boundaries_fetch(
+    effective: EffectiveDay = None,
+    accept_gaps: AcceptGaps = False,
+    dry_run: DryRun = False,
+    once: Annotated[bool, typer.Option("--once", hidden=True, help="As `make run` does, for 20 s at most.")] = False,
+) -> None:
+    """Download the boundaries that the pack's boundaries.yaml lists, verify every file, and import them.
+
+    What was downloaded before is kept under var/boundaries and continued; nothing unverified is ever read.
+    """
+    where = settings().province_pack
+    folder = settings().var_dir / "boundaries" / where.name
+    if once and _are_surveyed():
+        return
+    with _refusals(_GOING_ON if once else ""):
+        source = read_source(where)
+        files = areas.fetch_files(source, folder, areas.ONCE if once else areas.PATIENT)
+        day = date.fromisoformat(effective) if effective else source.effective
+        labels = {"source": source.source, "licence": source.licence}
+        _import(files, day, labels, accept_gaps=accept_gaps, dry_run=dry_run)
+    if once:
+        typer.echo("Đã tải và dùng ranh giới đo đạc / surveyed boundaries were downloaded and are in force.")
+
+
+@boundaries.command("compare")
+def boundaries_compare(
+    day: Annotated[str | None, typer.Option(help="The day to compare for, YYYY-MM-DD; today by default.")] = None,
+) -> None:
+    """Print how much of the area the approximate boundaries misplace, held against the surveyed ones in force."""
+    with _refusals(), transaction() as session:
+        on = date.fromisoformat(day) if day else clock.local_day(clock.now())
+        found = areas.compare_approximate(session, on)
+        if found is None:
+            raise DeliveryError([f"on {on} there are no surveyed boundaries, or no approximate ones, to compare"])
+        typer.echo(
+            f"Of the area, {found.share:.1%} lies in another commune in the approximate boundaries. The largest:"
+        )
+        _show_moves(found.difference, found.names)
+
+
+_GOING_ON = (
+    "Chưa tải được ranh giới đo đạc, tiếp tục với ranh giới gần đúng / "
+    "surveyed boundaries could not be downloaded, going on with approximate ones"
+)
+
+
+@contextmanager
+def _refusals(instead: str = "") -> Iterator[None]:
+    """Tell every fault and end with status 1; or say `instead` with the first fault in one line, and go on."""
     try:
-        with transaction() as session:
-            summary = import_boundaries(
-                session, path, effective_from=date.fromisoformat(effective), source=source, licence=licence, note=note
-            )
-            audit(session, None, "boundaries", str(summary.version_id), None, _audited(summary))
-            typer.echo(str(summary))
-    except (DeliveryError, ValueError) as error:
+        yield
+    except (DeliveryError, PackError, ValueError) as error:
+        if instead:
+            typer.echo(f"{instead} ({str(error).splitlines()[0][:160]}).")
+            return
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error
+
+
+def _are_surveyed() -> bool:
+    with transaction() as session:
+        return boundaries_in_force(session, clock.now()).accuracy == "surveyed"
+
+
+def _import(
+    files: areas.Files, day: date, labels: dict[str, str], *, accept_gaps: bool = False, dry_run: bool = False
+) -> None:
+    """Check, show what changes, and store it with its audit row, in one transaction."""
+    with transaction() as session:
+        prepared = areas.prepare(session, files, effective_from=day, accept_gaps=accept_gaps)
+        for line in (*prepared.fixes, *prepared.remarks, *prepared.skipped):
+            typer.echo(line)
+        if prepared.difference is not None and not prepared.known:
+            typer.echo(
+                f"{prepared.difference.share:.1%} of the area changes its commune against the boundaries so far:"
+            )
+            _show_moves(prepared.difference, prepared.names)
+            _show_cases(session, prepared)
+        if dry_run:
+            typer.echo("dry run: nothing was stored")
+            return
+        summary = areas.store(session, prepared, **labels)
+        if summary.created:
+            audit(session, None, "boundaries", str(summary.version_id), None, _audited(summary, prepared))
+        typer.echo(str(summary))
+
+
+def _audited(summary: ImportSummary, prepared: areas.Prepared) -> dict[str, object]:
+    return {
+        "source": summary.source,
+        "sha256": summary.sha256,
+        "effective_from": str(summary.effective_from),
+        "replaces": str(summary.replaces),
+        "moved_share": summary.moved_share,
+        "fixes": len(prepared.fixes),
+        "remarks": len(prepared.remarks),
+    }
+
+
+def _show_moves(found: Difference[UUID], names: Mapping[UUID, str]) -> None:
+    for move in found.moves[:_MOVES_SHOWN]:
+        typer.echo(f"  {move.km2:10.4f} km²  {_named(move.before, names)} → {_named(move.after, names)}")
+    if len(found.moves) > _MOVES_SHOWN:
+        rest = found.moves[_MOVES_SHOWN:]
+        typer.echo(f"  {sum(move.km2 for move in rest):10.4f} km²  in {len(rest)} smaller moves")
+
+
+def _named(unit_id: UUID | None, names: Mapping[UUID, str]) -> str:
+    return names.get(unit_id, str(unit_id)) if unit_id else "(no commune)"
+
+
+def _show_cases(session: Session, prepared: areas.Prepared) -> None:
+    """Open cases that lie in another commune by the new boundaries; the import itself moves none."""
+    before = areas.areas_of(session, prepared.replaces.id) if prepared.replaces else None
+    names = prepared.names
+    indexes = [PointIndex.build(each, names) if each else None for each in (before, prepared.areas)]
+    if indexes[1] is None:
+        return
+    moved = cases_that_move(session, indexes[0], indexes[1])
+    typer.echo(f"Open cases whose place lies in another commune then: {sum(map(len, moved.values()))}")
+    for (was, becomes), references in sorted(moved.items(), key=lambda item: -len(item[1])):
+        more = f" and {len(references) - _CASES_SHOWN} more" if len(references) > _CASES_SHOWN else ""
+        shown = ", ".join(references[:_CASES_SHOWN]) + more
+        typer.echo(f"  {len(references):6}  {_named(was, names)} → {_named(becomes, names)}: {shown}")
 
 
 def main() -> None:

@@ -29,6 +29,7 @@ API_PROCESSES = 2
 MIGRATE, LOAD = ("migrate",), ("pack", "load")
 ACCOUNTS = ("demo", "accounts")
 SEEDING = ("-m", "tools.demo")
+FETCHING = ("-m", "app.cli", "boundaries", "fetch", "--once")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ WORKERS = {
 }
 
 _READY_S = 90.0
+_FETCHING_S = 20.0
 _TICK_S = 0.1
 _STEADY_S = 30.0  # who lived this long starts again with a clean record
 _LONGEST_BACKOFF_S = 10.0
@@ -218,6 +220,7 @@ class Supervisor:
         self._relay: list[_Program] = []
         self._api: list[_Program] = []
         self._seeding: list[_Program] = []
+        self._fetching: list[_Program] = []
         self._asked = 0
         self._interruptible = True
         self._stopping = False
@@ -236,6 +239,7 @@ class Supervisor:
             while not (terminal and not os.isatty(1)):  # make hears that the terminal was closed, and tells nobody
                 self._keep_alive()
                 self._watch_seeding()
+                self._watch_fetching()
                 time.sleep(_TICK_S)
         except _StopAskedError:
             _say("", "Đang dừng / stopping …")
@@ -279,6 +283,8 @@ class Supervisor:
         self._announce()
         if self._demo:
             self._seed()
+        if os.environ.get("PHANANH_FETCH_BOUNDARIES", "once") == "once":
+            self._fetch()
 
     def _start_servers(self) -> None:
         os.environ["PHANANH_VAR_DIR"] = str(self._var_dir)
@@ -411,6 +417,27 @@ class Supervisor:
             else:
                 _say(f"Dữ liệu mẫu đã sẵn sàng / demo data is there ({took:.1f} s).")
 
+    def _fetch(self) -> None:
+        """Try once to download surveyed boundaries, beside everything else; it ends itself where they are there."""
+        fetching = self._program("boundaries", [sys.executable, *FETCHING])
+        fetching.log.unlink(missing_ok=True)
+        self._fetching.append(fetching)
+        fetching.start()
+
+    def _watch_fetching(self) -> None:
+        for fetching in tuple(self._fetching):
+            late = time.monotonic() - fetching.started_at > _FETCHING_S
+            if fetching.ended() is None and not late:
+                continue
+            self._fetching.remove(fetching)
+            fetching.stop(lambda: False)
+            if late:
+                _say(
+                    "Ranh giới chưa tải xong, lần sau tải tiếp / boundaries not downloaded in time, continued next time."
+                )
+            elif fetching.log.exists() and fetching.log.stat().st_size:
+                _say(_last_line(fetching.log))
+
     def _accounts(self) -> list[dict[str, str]]:
         found: list[dict[str, str]] = _read_json(self._var_dir / "demo.json").get("accounts", [])
         return found
@@ -432,8 +459,15 @@ class Supervisor:
             return self._asked <= asked_before
 
         postgres_last = sorted(self._servers, key=lambda server: server.name == "postgres")
-        stages: list[Sequence[_Child]] = [self._seeding, self._api, self._relay, self._scheduler, self._workers]
-        for stage in [*stages, *([server] for server in postgres_last)]:
+        stages: list[Sequence[_Child]] = [
+            self._fetching,
+            self._seeding,
+            self._api,
+            self._relay,
+            self._scheduler,
+            self._workers,
+        ]
+        for stage in [*stages, self._workers, *([server] for server in postgres_last)]:
             for child in stage:
                 child.ask_to_stop()
             for child in stage:

@@ -35,7 +35,7 @@ class Mark:
     @property
     def environment(self) -> dict[str, str]:
         ours = {"TEST_MARK": self.word, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-        return os.environ | ours | self.extra
+        return os.environ | ours | {"PHANANH_FETCH_BOUNDARIES": "off"} | self.extra
 
     def alive(self) -> dict[int, str]:
         """Running processes that carry the mark or stand in the directory, with their command lines; no zombies."""

@@ -50,6 +50,8 @@ ROUTES: dict[str, Route] = {
     "list_units": Route(EVERYBODY),
     "get_unit": Route(EVERYBODY),
     "locate_unit": Route(EVERYBODY, query="?lat=21.45&lon=105.45"),
+    "locate_units": Route(EVERYBODY, {"points": [{"lat": 21.45, "lon": 105.45}]}),
+    "list_boundaries": Route(EVERYBODY),
     "upload_media": Route(SIGNED_IN),
     "get_media": Route(set()),
     "get_media_size": Route(set()),

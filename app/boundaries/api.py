@@ -1,17 +1,28 @@
 """The commune a place belongs to. Open to everybody: nothing here is personal."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query
 
 from app.boundaries import queries
-from app.boundaries.schemas import BoundaryOut, CandidateOut, PlaceOut
+from app.boundaries.schemas import (
+    BoundaryOut,
+    CandidateOut,
+    FoundOut,
+    PlaceOut,
+    PlacesOut,
+    PointIn,
+    PointsIn,
+    VersionOut,
+    VersionsOut,
+)
 from app.core import clock
 from app.core.db import Db
-from app.core.errors import NOT_FOUND
-from app.core.http import Language
+from app.core.errors import NOT_FOUND, DomainError
+from app.core.http import Lang, Language
 from app.orgunits.queries import Directory, UnitInfo, directory, name_of, unit_out
 
 router = APIRouter(prefix="/v1", tags=["boundaries"])
@@ -61,6 +72,57 @@ def locateunit_out(
         ),
         approximate=placement.approximate,
         notice=_NOTICE[language] if placement.approximate else None,
+    )
+
+
+@router.post("/units/at", operation_id="locate_units", summary="Tìm xã, phường của nhiều điểm")
+def locate_units(body: PointsIn, session: Db, language: Language) -> PlacesOut:
+    """Find the communes of up to 1,000 points by the boundaries in force now; nothing is stored.
+
+    The answers keep the order of the points; a point that cannot be placed carries a problem and spoils no other.
+    """
+    now = clock.now()
+    version, units = queries.boundaries_in_force(session, now), directory(session)
+    return PlacesOut(
+        items=[_found(session, units, point, now, language) for point in body.points],
+        boundary=BoundaryOut.model_validate(version, from_attributes=True),
+        approximate=version.accuracy == "approximate",
+        notice=_NOTICE[language] if version.accuracy == "approximate" else None,
+    )
+
+
+@router.get("/boundaries", operation_id="list_boundaries", summary="Các bộ ranh giới hành chính")
+def list_boundaries(session: Db, language: Language) -> VersionsOut:
+    """List every version of the boundaries with its source, licence, accuracy and first day, and which is in force."""
+    current = queries.boundaries_in_force(session, clock.now())
+    return VersionsOut(
+        items=[
+            VersionOut(
+                **version.row.model_dump(include=set(VersionOut.model_fields)),
+                communes=version.communes,
+                area_km2=round(version.area_km2, 2),
+                in_force=version.row.id == current.id,
+            )
+            for version in queries.all_versions(session)
+        ],
+        notice=_NOTICE[language] if current.accuracy == "approximate" else None,
+    )
+
+
+def _found(session: Db, units: Directory, point: PointIn, at: datetime, language: Lang) -> FoundOut:
+    try:
+        placement = queries.check_location(session, point.lat, point.lon, point.accuracy_m, at)
+    except DomainError as refused:
+        return FoundOut(outcome=None, commune=None, name=None, candidates=[], problem=refused.problem.code)
+    communes = _known(units, placement.candidate_ids)
+    if not communes or placement.outcome == "outside":
+        return FoundOut(outcome=None, commune=None, name=None, candidates=[], problem=NOT_FOUND.code)
+    return FoundOut(
+        outcome=placement.outcome,
+        commune=communes[0].code,
+        name=name_of(communes[0], language),
+        candidates=[unit.code for unit in communes],
+        problem=None,
     )
 
 

@@ -3,14 +3,17 @@
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, DateTime, Float, Index, LargeBinary, Text
-from sqlmodel import Field, SQLModel
+from sqlalchemy import ARRAY, CheckConstraint, DateTime, Float, Index, LargeBinary, Text
+from sqlmodel import Column, Field, SQLModel
 
 import app.orgunits.models  # noqa: F401 - its unit table is referred to below
 
 
 class BoundaryVersion(SQLModel, table=True):
-    """One delivery of boundaries. Versions stand beside each other; a moment chooses among them."""
+    """One delivery of boundaries. Versions stand beside each other; a moment chooses among them.
+
+    `fixes` names what was mended on its way in, `remarks` what was seen and left as it is.
+    """
 
     __tablename__ = "boundary_version"
     __table_args__ = (
@@ -27,6 +30,8 @@ class BoundaryVersion(SQLModel, table=True):
     licence: str = Field(sa_type=Text)
     sha256: str = Field(sa_type=Text)
     note: str = Field(default="", sa_type=Text)
+    fixes: list[str] = Field(default_factory=list, sa_column=Column(ARRAY(Text), nullable=False, server_default="{}"))
+    remarks: list[str] = Field(default_factory=list, sa_column=Column(ARRAY(Text), nullable=False, server_default="{}"))
 
 
 class Boundary(SQLModel, table=True):

@@ -12,7 +12,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
-from sqlmodel import col, select
+from sqlmodel import col, func, select
 
 from app.boundaries.models import Boundary, BoundaryVersion
 from app.boundaries.schemas import BOUNDARIES_MISSING, LOCATION_OUT_OF_RANGE, LOCATION_OUTSIDE, LOCATION_SWAPPED
@@ -116,6 +116,26 @@ def boundaries_in_force(session: Session, at: datetime) -> Version:
     if not usable:
         raise BOUNDARIES_MISSING.error(headers={"Retry-After": "30"})
     return max(usable, key=lambda v: (v.effective_from, v.accuracy == "surveyed", v.imported_at, v.id))
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRow:
+    """A version as it stands in the list: its row, how many areas it has, and km² of them together."""
+
+    row: BoundaryVersion
+    communes: int
+    area_km2: float
+
+
+def all_versions(session: Session) -> list[VersionRow]:
+    """Every version ever imported or drawn, those that took effect last first."""
+    rows = session.execute(
+        select(BoundaryVersion, func.count(), func.coalesce(func.sum(Boundary.area_km2), 0.0))
+        .outerjoin(Boundary, col(Boundary.version_id) == BoundaryVersion.id)
+        .group_by(col(BoundaryVersion.id))
+        .order_by(col(BoundaryVersion.effective_from).desc(), col(BoundaryVersion.imported_at).desc())
+    )
+    return [VersionRow(*row) for row in rows]
 
 
 def distance_m(session: Session, placement: Placement, lat: float, lon: float, commune_id: UUID) -> float:

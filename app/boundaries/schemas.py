@@ -1,13 +1,84 @@
-"""What the API answers about places, and what it refuses."""
+"""The pack's list of boundary files, what the API answers about places, and what it refuses."""
 
-from datetime import date
-from typing import Literal
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from app.core.errors import Problem
-from app.orgunits.schemas import UnitOut
+from app.core.packfile import Finding, PackError, PackModel, read_with_source
+from app.orgunits.schemas import Code, Name, UnitOut
+
+# boundaries.yaml ---------------------------------------------------------------------------------------------------
+
+FILE = "boundaries.yaml"
+# HTTPS, or a server on this very machine.
+_ADDRESS = r"^(https://[^\s?#]+|http://(127\.0\.0\.1|localhost)(:[0-9]+)?(/[^\s?#]*)?)/$"
+_PATH = r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*\.(geojson|json)$"
+_FILE_BYTES = 64 * 1024 * 1024
+
+
+class SourceEntry(PackModel):
+    """One GeoJSON file below the address; `code` of the unit it shows, used where its features have none."""
+
+    path: Annotated[str, StringConstraints(pattern=_PATH, max_length=300)]
+    bytes: Annotated[int, Field(gt=0, le=_FILE_BYTES)]
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    code: Code | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's own name, without folders."""
+        return self.path.rpartition("/")[2]
+
+
+class SourceFile(PackModel):
+    """boundaries.yaml: where the surveyed boundaries can be downloaded; `address` null where nowhere."""
+
+    address: Annotated[str, StringConstraints(pattern=_ADDRESS, max_length=300)] | None
+    source: Name
+    licence: Name
+    effective: date
+    files: list[SourceEntry]
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if (self.address is None) != (not self.files):
+            raise ValueError("an address needs files, and files need an address")
+        return self
+
+
+def read_source(pack_dir: Path) -> SourceFile:
+    """The pack's boundaries.yaml; PackError names every mistake in it."""
+    file, source = read_with_source(pack_dir / FILE, SourceFile)
+    findings = []
+    for key in ("path", "name", "code"):
+        times = Counter(value for entry in file.files if (value := getattr(entry, key)) is not None)
+        findings += [
+            source.finding(f"The {key} {value} stands in {count} entries.", "files")
+            for value, count in times.items()
+            if count > 1
+        ]
+    if findings:
+        raise PackError(findings)
+    return file
+
+
+def check_source(pack_dir: Path, units: Mapping[str, str]) -> Iterator[Finding]:
+    """Everything that is wrong in boundaries.yaml; `units` maps the codes of the province and its communes to names."""
+    try:
+        file, (_, source) = read_source(pack_dir), read_with_source(pack_dir / FILE, SourceFile)
+    except PackError as error:
+        yield from error.findings
+        return
+    for place, entry in enumerate(file.files):
+        if entry.code is not None and entry.code not in units:
+            yield source.finding(f"No commune of the pack has the code {entry.code}.", "files", place, "code")
+
 
 # Refusals ----------------------------------------------------------------------------------------------------------
 
@@ -55,6 +126,8 @@ BOUNDARIES_MISSING = Problem(
 
 # The wire ----------------------------------------------------------------------------------------------------------
 
+MAX_POINTS = 1000
+
 
 class CandidateOut(BaseModel):
     """A commune that the accuracy circle reaches."""
@@ -86,3 +159,61 @@ class PlaceOut(BaseModel):
     boundary: BoundaryOut
     approximate: bool
     notice: str | None = Field(description="A sentence to show while boundaries are approximate.")
+
+
+class PointIn(BaseModel):
+    """A point in WGS 84; seven decimals are a centimetre."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    lat: float = Field(description="Latitude, degrees.", examples=[21.5942])
+    lon: float = Field(description="Longitude, degrees.", examples=[105.8482])
+    accuracy_m: float | None = Field(default=None, description="Radius in metres; more than 1,000 counts as 1,000.")
+
+
+class PointsIn(BaseModel):
+    """Points to look up together. The whole body may have 64 KiB, which 1,000 points of seven decimals do not fill."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    points: Annotated[list[PointIn], Field(min_length=1, max_length=MAX_POINTS)]
+
+
+class FoundOut(BaseModel):
+    """What one point of many lies in. Either a commune or a `problem`."""
+
+    outcome: Literal["inside", "border", "sliver"] | None = Field(
+        description="As in `locate_unit`; null with a problem."
+    )
+    commune: str | None = Field(description="Code of the commune.", examples=["05443"])
+    name: str | None = Field(description="Its name in the caller's language.", examples=["Phường Phan Đình Phùng"])
+    candidates: list[str] = Field(description="Codes of all communes that the circle reaches, `commune` first.")
+    problem: str | None = Field(description="A code of `get_problem`: location_outside, location_swapped, …")
+
+
+class PlacesOut(BaseModel):
+    """The communes of many points, in the order asked, all by the same boundaries."""
+
+    items: list[FoundOut]
+    boundary: BoundaryOut
+    approximate: bool
+    notice: str | None = Field(description="A sentence to show while boundaries are approximate.")
+
+
+class VersionOut(BoundaryOut):
+    """A version of the boundaries as it was imported."""
+
+    imported_at: datetime
+    communes: int = Field(description="How many areas it has.")
+    area_km2: float
+    in_force: bool = Field(description="Whether a point is looked up in it today.")
+    note: str
+    fixes: list[str] = Field(description="What was mended on its way in.")
+    remarks: list[str] = Field(description="What was seen and left as it is, such as hairline gaps.")
+
+
+class VersionsOut(BaseModel):
+    """All versions, those that took effect last first."""
+
+    items: list[VersionOut]
+    notice: str | None = Field(description="A sentence to show while the boundaries in force are approximate.")

@@ -29,6 +29,7 @@ class Settings(BaseSettings):
     var_dir: Path = ROOT / "var"
     storage_url: str = ""
     province_pack: Path = ROOT / "packs" / "thai_nguyen"
+    fetch_boundaries: Literal["once", "off"] = "once"
     notifier: Literal["console"] = "console"
     log_json: bool = True
     log_level: str = "INFO"

@@ -1,18 +1,27 @@
 """Facts for a decision, from memory: rules, categories, the place in the boundary of its day."""
 
+from collections import defaultdict
+from collections.abc import Mapping
 from datetime import datetime
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from sqlmodel import col, select
 
 from app.boundaries.queries import Placement, locate
+from app.cases.models import Case
+from app.cases.rules import OPEN
 from app.catalog.rules import Category
 from app.core import clock
 from app.core.db import Session
 from app.core.versioned import Versioned
 from app.orgunits.queries import directory
+from app.reports.models import ReportContent
 from app.routing.models import RoutingRule
 from app.routing.rules import Decision, Place, RuleRow, Subject, decide
+
+if TYPE_CHECKING:
+    from app.boundaries.rules import PointIndex
 
 TOPIC = "routing"
 MAX_ATTEMPTS = 5
@@ -62,3 +71,25 @@ def decision_for(
     unit = directory(session).by_code(category.default_unit_code, day) if category.default_unit_code else None
     subject = Subject(category.code, category.group_code, category.level, unit.id if unit else None)
     return decide(subject, place, _rules.get(session), day), placement
+
+
+def cases_that_move(
+    session: Session, before: "PointIndex[UUID] | None", after: "PointIndex[UUID]"
+) -> Mapping[tuple[UUID | None, UUID | None], list[str]]:
+    """The references of open cases whose point lies in another commune, by the communes it leaves and comes to.
+
+    None stands for no commune. Where no boundaries were in force before, the commune noted on the case counts.
+    """
+    moved: dict[tuple[UUID | None, UUID | None], list[str]] = defaultdict(list)
+    rows = session.execute(
+        select(Case.reference, Case.commune_id, ReportContent.lat, ReportContent.lon)
+        .join(ReportContent, col(ReportContent.report_id) == Case.report_id)
+        .where(col(Case.state).in_(OPEN), col(ReportContent.lat).is_not(None))
+        .order_by(col(Case.received_at), col(Case.reference))
+    )
+    for reference, noted, lat, lon in rows:
+        was = before.locate(lat, lon).commune if before else noted
+        becomes = after.locate(lat, lon).commune
+        if was != becomes:
+            moved[was, becomes].append(reference)
+    return moved

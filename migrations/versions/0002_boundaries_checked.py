@@ -1,5 +1,8 @@
 """What a delivery of boundaries left and mended."""
 
+import sqlalchemy as sa
+from alembic import op
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -7,7 +10,8 @@ depends_on = None
 
 
 def upgrade() -> None:
-    pass
+    for name in ("fixes", "remarks"):
+        op.add_column("boundary_version", sa.Column(name, sa.ARRAY(sa.Text()), server_default="{}", nullable=False))
 
 
 def downgrade() -> None:
