@@ -237,8 +237,8 @@ def boundaries_fetch(
         day = date.fromisoformat(effective) if effective else source.effective
         labels = {"source": source.source, "licence": source.licence}
         _import(files, day, labels, accept_gaps=accept_gaps, dry_run=dry_run)
-    if once:
-        typer.echo("Đã tải và dùng ranh giới đo đạc / surveyed boundaries were downloaded and are in force.")
+        if once:
+            typer.echo("Đã tải và dùng ranh giới đo đạc / surveyed boundaries were downloaded and are in force.")
 
 
 @boundaries.command("compare")

@@ -432,9 +432,7 @@ class Supervisor:
             self._fetching.remove(fetching)
             fetching.stop(lambda: False)
             if late:
-                _say(
-                    "Ranh giới chưa tải xong, lần sau tải tiếp / boundaries not downloaded in time, continued next time."
-                )
+                _say("Ranh giới chưa tải xong, lần sau tải tiếp / boundaries not downloaded in time, going on later.")
             elif fetching.log.exists() and fetching.log.stat().st_size:
                 _say(_last_line(fetching.log))
 

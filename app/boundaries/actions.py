@@ -559,7 +559,6 @@ def _members(name: str, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
 # Downloading -------------------------------------------------------------------------------------------------------
 
 _AT_ONCE = 4
-_CHUNK = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -640,8 +639,10 @@ class _Download:
                 self._unreachable = f"{httpx2.URL(self._address).host} cannot be reached ({_short(error)})"
             except httpx2.TimeoutException:
                 why = f"nothing came any more after {_size(part)} of {entry.bytes} bytes"
-            except (httpx2.HTTPError, _Cut) as error:
-                why = _short(error)
+            except httpx2.HTTPError as error:
+                why = f"the connection broke after {_size(part)} of {entry.bytes} bytes ({_short(error)})"
+            except _Cut as error:
+                why = str(error)
             except _Untrue as error:
                 part.unlink(missing_ok=True)
                 return f"{entry.path}: {error}; it was deleted"
@@ -655,7 +656,7 @@ class _Download:
 
     def _continued(self, client: httpx2.Client, entry: SourceEntry, part: Path) -> None:
         """Bring `part` to its whole length, from where an earlier try ended, and hold it against its SHA-256."""
-        have = _size(part)
+        have = begun = _size(part)
         if have < entry.bytes:
             timeout = httpx2.Timeout(
                 min(self._patience.read_s, self._left()), connect=min(self._patience.connect_s, self._left())
@@ -666,7 +667,11 @@ class _Download:
         if have < entry.bytes:
             raise _Cut(f"the server ended after {have} of {entry.bytes} bytes")
         if (found := hashlib.sha256(part.read_bytes()).hexdigest()) != entry.sha256:
-            raise _Untrue(f"its SHA-256 is {found[:12]}…, not {entry.sha256[:12]}… as the pack says")
+            told = f"its SHA-256 is {found[:12]}…, not {entry.sha256[:12]}… as the pack says"
+            if begun:  # perhaps only the beginning was bad: try again from the start
+                part.unlink()
+                raise _Cut(told)
+            raise _Untrue(told)
 
     def _received(self, answer: httpx2.Response, entry: SourceEntry, part: Path, have: int) -> int:
         """Append what comes; the length then. Never more is stored than the pack says."""
@@ -675,7 +680,7 @@ class _Download:
         elif not (have and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")):
             raise _Cut(f"the server answered {answer.status_code}")
         with part.open("ab" if have else "wb") as file:
-            for chunk in answer.iter_raw(_CHUNK):
+            for chunk in answer.iter_raw():
                 have += len(chunk)
                 if have > entry.bytes:
                     raise _Untrue(f"the server sends more than the {entry.bytes} bytes that the pack says")

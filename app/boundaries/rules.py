@@ -435,9 +435,8 @@ def _closed(ring: Any, mended: list[str], faults: list[str]) -> Floats:
     apart = float(np.hypot(*((points[0] - points[-1]) * metres_per_degree(float(np.clip(points[0, 1], -90, 90))))))
     if apart <= HAIR_M:
         mended.append(f"a ring closed whose ends lay {apart:.2f} m apart")
-    else:
-        ends = f"from {_where(points[0])} to {_where(points[-1])}"
-        faults.append(f"a ring is not closed: {ends} are {apart:,.0f} m")
+        return np.vstack((points[:-1], points[:1]))
+    faults.append(f"a ring is not closed: from {_where(points[0])} to {_where(points[-1])} are {apart:,.0f} m")
     return np.vstack((points, points[:1]))
 
 

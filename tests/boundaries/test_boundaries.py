@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import shapely
-from sqlmodel import Session, col, func, select
+from sqlmodel import Session, col, select
 
 from app.boundaries import queries
 from app.boundaries.actions import DeliveryError, ImportSummary, import_boundaries, make_approximate
@@ -17,10 +17,10 @@ from app.boundaries.queries import boundaries_in_force, check_location, locate
 from app.boundaries.rules import misplaced_share
 from app.core import clock
 from app.core.errors import DomainError
-from app.core.models import ConfigVersion
 from app.orgunits.models import Unit
 from app.orgunits.queries import directory
 from tests.boundaries.areas import real_areas
+from tests.boundaries.versions import state
 from tests.orgunits.packs import PACK
 from tests.support import places
 
@@ -59,16 +59,6 @@ def shifted(document: Document, east: float) -> Document:
     for feature in moved["features"]:
         feature["geometry"]["coordinates"] = [[[x + east, y] for x, y in feature["geometry"]["coordinates"][0]]]
     return dict(moved)
-
-
-def state(session: Session) -> tuple[int, int, int]:
-    session.expire_all()
-    topic = select(ConfigVersion.version).where(ConfigVersion.topic == "boundaries")
-    return (
-        session.exec(select(func.count()).select_from(BoundaryVersion)).one(),
-        session.exec(select(func.count()).select_from(Boundary)).one(),
-        session.exec(topic).one(),
-    )
 
 
 def code_at(session: Session, lat: float, lon: float, at: datetime = AT) -> str | None:
