@@ -1,5 +1,6 @@
 """Operator commands: `phananh …`, or `python -m app.cli …`."""
 
+import csv
 import hashlib
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from alembic import command
 from alembic.config import Config
 
 from app import processes
+from app.assets import actions as assets_actions
 from app.boundaries import actions as areas
 from app.boundaries.actions import DeliveryError, ImportSummary, make_approximate
 from app.boundaries.queries import boundaries_in_force
@@ -42,6 +44,8 @@ demo = typer.Typer(no_args_is_help=True, help="Demo data for a laptop.")
 cli.add_typer(pack, name="pack")
 cli.add_typer(demo, name="demo")
 cli.add_typer(boundaries, name="boundaries")
+assets = typer.Typer(no_args_is_help=True, help="Roads, lamps, manholes and who looks after them.")
+cli.add_typer(assets, name="assets")
 
 PackDir = Annotated[Path | None, typer.Argument(help="A province pack; the configured one by default.")]
 
@@ -57,6 +61,7 @@ def load_pack(session: Session, where: Path) -> Iterator[str]:
     """Load every section of a pack in its order; yields a line for each."""
     yield f"units: {orgunits.load_units(session, where)}"
     yield f"catalogue: {catalog.load_catalog(session, where)}"
+    yield f"asset classes: {assets_actions.load_classes(session, where)} changed"
     yield f"calendar: {len(deadlines.load_calendar(session, where).entered)} entered"
     yield f"policies: {len(deadlines.load_policies(session, where).entered)} entered"
     yield f"routing rules: {routing.load_rules(session, where)} entered"
@@ -84,6 +89,7 @@ def check_pack(where: Path) -> list[Finding]:
     return [
         *check_source(where, places),
         *catalog.check_catalog(where, units),
+        *assets_actions.check_classes(where, codes),
         *deadlines.check_pack(where, codes),
         *routing.check_rules(where, routing.Known(codes, groups, units)),
     ]
@@ -341,6 +347,41 @@ def _show_cases(session: Session, prepared: areas.Prepared) -> None:
         more = f" and {len(references) - _CASES_SHOWN} more" if len(references) > _CASES_SHOWN else ""
         shown = ", ".join(references[:_CASES_SHOWN]) + more
         typer.echo(f"  {len(references):6}  {_named(was, names)} → {_named(becomes, names)}: {shown}")
+
+
+@assets.command("import")
+def assets_import(
+    path: Annotated[Path, typer.Argument(help="GeoJSON, GeoPackage, or CSV with the columns id, lat and lon.")],
+    *,
+    asset_class: Annotated[str, typer.Option("--class", help="The class of all assets in the file.")],
+    source: Annotated[str, typer.Option(help="Who delivers; the same words at each delivery.")],
+    effective: Annotated[str, typer.Option(help="First day in force, YYYY-MM-DD; today by default.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change and store nothing.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also where much of what stands would end.")] = False,
+) -> None:
+    """Take in all assets of a class that a source knows; those it no longer names end. A bad file changes nothing."""
+    with _refusals(), transaction() as session:
+        summary = assets_actions.import_assets(
+            session,
+            path,
+            asset_class=asset_class,
+            source=source,
+            effective_from=date.fromisoformat(effective) if effective else clock.local_day(clock.now()),
+            force=force,
+            dry_run=dry_run,
+        )
+        for change in summary.changes if dry_run else ():
+            typer.echo(str(change))
+        typer.echo(f"{'would be: ' if dry_run else ''}{summary}")
+
+
+@assets.command("stickers")
+def assets_stickers(asset_class: Annotated[str, typer.Option("--class", help="The class to label.")]) -> None:
+    """Print code, name and address of every asset of a class as CSV, for whoever prints the QR stickers."""
+    rows = csv.writer(sys.stdout)
+    rows.writerow(("code", "name", "address"))
+    with transaction() as session:
+        rows.writerows(assets_actions.sticker_rows(session, asset_class, settings().sticker_address))
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
+from app.assets import api as assets_api
 from app.boundaries import api as boundaries_api
 from app.boundaries.queries import warm
 from app.cases import api as cases_api
@@ -30,6 +31,7 @@ from app.notifications import actions as notifications
 from app.notifications import api as notifications_api
 from app.orgunits import api as orgunits_api
 from app.routing import api as routing_api
+from app.routing.queries import unit_for
 
 OWED = {
     "routing": "SELECT count(*) FROM case_file WHERE state = 'routing'",
@@ -81,6 +83,7 @@ def create_app() -> FastAPI:
         catalog_api.router,
         boundaries_api.router,
         orgunits_api.router,
+        assets_api.router(unit_for),
         media_api.router(may_see_photo),
         routing_api.router,
         kpi_api.router,

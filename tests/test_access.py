@@ -7,11 +7,13 @@ from uuid import uuid4
 
 import pytest
 from fastapi.testclient import TestClient
+from shapely import Point
 
 from app.core.db import Session
 from app.identity.policy import PUBLIC, Viewer
 from app.main import app
 from tests.support import make, places
+from tests.support.assets import put
 
 HOME, ELSEWHERE = places.codes()[0], places.codes()[50]
 
@@ -52,6 +54,8 @@ ROUTES: dict[str, Route] = {
     "locate_unit": Route(EVERYBODY, query="?lat=21.45&lon=105.45"),
     "locate_units": Route(EVERYBODY, {"points": [{"lat": 21.45, "lon": 105.45}]}),
     "list_boundaries": Route(EVERYBODY),
+    "get_asset": Route(EVERYBODY),
+    "list_assets": Route(EVERYBODY, query="?bbox=105.4,21.4,105.5,21.5"),
     "upload_media": Route(SIGNED_IN),
     "get_media": Route(set()),
     "get_media_size": Route(set()),
@@ -139,6 +143,8 @@ def test_who_reaches_what(
     values |= {"size": "large", "token": "x", "media": ID}
     if operation == "get_problem":
         values["code"] = "not_found"
+    if operation == "get_asset":
+        values["code"] = put(session, Point(105.45, 21.45)).code
     route, reached = ROUTES[operation], set()
     for role, viewer in people.items():
         headers = {"Idempotency-Key": str(uuid4()), "If-Match": '"1"'}

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from app.assets.rules import NearIndex
 
 ASSETS = "assets"
+# About ten kilometres: a city's lamps are listed in pages of a map one looks at, not as a whole province.
+MAX_BOX_DEG = 0.1
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from geopy.distance import geodesic
 from shapely.geometry.base import BaseGeometry
 
 from app.boundaries.rules import VIETNAM, metres_per_degree
+from app.core.text import clean
 
 Kind = Literal["point", "line"]
 Bounds = tuple[float, float, float, float]
@@ -102,6 +103,7 @@ def _nearest(line: Floats) -> tuple[float, float]:
 
 MAX_VERTICES = 2_000_000
 MAX_VERTICES_EACH = 50_000
+LONGEST = {"id": 100, "name": 200}
 _FULL_CIRCLE = 360.0
 _KINDS = {"point": ("Point", "MultiPoint"), "line": ("LineString", "MultiLineString")}
 
@@ -135,8 +137,12 @@ def geometry_faults(delivered: Sequence[Delivered], kind: Kind, province: Bounds
 
 def _faults_of(item: Delivered, kind: Kind, province: Bounds) -> Iterator[str]:
     where = f"{item.place}, id {item.ref}" if item.ref else item.place
+    where = where.encode("utf-8", "replace").decode()  # half a surrogate cannot even be printed
     if not item.ref:
         yield f"{where}: has no id; it is the source's own, and stays the same from delivery to delivery"
+    for label, text in (("id", item.ref), ("name", item.name)):
+        if fault := _text_fault(text, LONGEST[label]):
+            yield f"{where}: the {label} {fault}"
     shape = item.geometry
     if shape is None or shape.is_empty or shape.geom_type not in _KINDS[kind]:
         yield f"{where}: is no readable {kind}"
@@ -145,6 +151,14 @@ def _faults_of(item: Delivered, kind: Kind, province: Bounds) -> Iterator[str]:
     fault = next((fault for check in checks if (fault := check(shape))), None) or _outside_fault(shape, province)
     if fault:
         yield f"{where}: {fault}"
+
+
+def _text_fault(text: str, longest: int) -> str | None:
+    try:
+        clean(text)
+    except ValueError as error:
+        return f"cannot be stored: {error}"
+    return f"is longer than {longest} characters" if len(text) > longest else None
 
 
 def _size_fault(shape: BaseGeometry) -> str | None:

@@ -36,6 +36,10 @@ class Settings(BaseSettings):
     limits_scale: float = Field(default=1.0, gt=0)
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
     pool_size: int = Field(default=20, ge=2, le=200)
+    # What a QR sticker on an asset says; {code} is the asset's public code.
+    sticker_address: str = Field(
+        default="http://127.0.0.1:8000/v1/assets/{code}", pattern=r"^https?://[^{}\s]+\{code\}[^{}\s]*$"
+    )
 
     token_key: str = DEVELOPMENT_KEY
     vault_key: str = DEVELOPMENT_KEY

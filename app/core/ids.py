@@ -20,9 +20,12 @@ def uuid7(at: datetime | None = None) -> UUID:
     return UUID(int=value)
 
 
-def reference() -> str:
-    """A new speakable reference, like `7KQ4-M2XT`: seven random characters and one check character."""
-    number, body = secrets.randbelow(len(ALPHABET) ** (REFERENCE_LENGTH - 1)), ""
+def reference(number: int | None = None) -> str:
+    """A speakable reference, like `7KQ4-M2XT`: seven characters and one check character.
+
+    A new one is random; a `number` always gives the same (of numbers that are equal modulo 30⁷).
+    """
+    number, body = secrets.randbelow(len(ALPHABET) ** (REFERENCE_LENGTH - 1)) if number is None else number, ""
     for _ in range(REFERENCE_LENGTH - 1):
         number, place = divmod(number, len(ALPHABET))
         body += ALPHABET[place]

@@ -11,6 +11,7 @@ from sqlmodel import col, select
 from app.boundaries.queries import Placement, locate
 from app.cases.models import Case
 from app.cases.rules import OPEN
+from app.catalog.queries import catalogue
 from app.catalog.rules import Category
 from app.core import clock
 from app.core.db import Session
@@ -93,3 +94,11 @@ def cases_that_move(
         if was != becomes:
             moved[was, becomes].append(reference)
     return moved
+
+
+def unit_for(session: Session, category: str, lat: float, lon: float) -> UUID | None:
+    """The unit that a report under a category (code) at a point (degrees) would go to now; None: a person decides."""
+    known = catalogue(session).category(category)
+    if known is None:
+        return None
+    return decision_for(session, known, (lat, lon, 0.0), None, clock.now())[0].unit_id
