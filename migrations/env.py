@@ -17,6 +17,7 @@ import app.identity.models
 import app.media.models
 import app.notifications.models
 import app.orgunits.models
+import app.reforms.models
 import app.reports.models
 import app.routing.models
 from app.core.config import settings

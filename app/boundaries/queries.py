@@ -7,8 +7,9 @@ directory through other slices and must stay small.
 import math
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from app.boundaries.models import Boundary, BoundaryVersion
 from app.boundaries.schemas import BOUNDARIES_MISSING, LOCATION_OUT_OF_RANGE, LOCATION_OUTSIDE, LOCATION_SWAPPED
 from app.core import clock
 from app.core.db import Session
+from app.core.errors import DomainError
 from app.core.versioned import Versioned
 from app.orgunits.models import Unit
 from app.orgunits.queries import directory
@@ -136,6 +138,23 @@ def all_versions(session: Session) -> list[VersionRow]:
         .order_by(col(BoundaryVersion.effective_from).desc(), col(BoundaryVersion.imported_at).desc())
     )
     return [VersionRow(*row) for row in rows]
+
+
+def heir(session: Session, unit_id: UUID, point: Sequence[float] | None, day: date) -> UUID | None:
+    """The unit that stands in the place of another on a local day; None where only a person can tell.
+
+    The unit itself while it exists; else its only successor, followed over every reform up to `day`; of several the one
+    whose area in force on `day` holds `point` (latitude, longitude). Approximate areas do not decide.
+    """
+    heirs = directory(session).heirs(unit_id, day)
+    if heirs.only is not None or point is None or not heirs.units:
+        return heirs.only
+    try:
+        noon = datetime.combine(day, time(12), clock.LOCAL)
+        placement = locate(session, point[0], point[1], None, noon)
+    except DomainError:  # no boundaries are in force that day
+        return None
+    return placement.commune_id if placement.commune_id in heirs.units and not placement.approximate else None
 
 
 def distance_m(session: Session, placement: Placement, lat: float, lon: float, commune_id: UUID) -> float:

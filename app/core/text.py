@@ -19,11 +19,15 @@ def clean(text: str) -> str:
     return stripped if any(unicodedata.category(char) not in _UNSEEN for char in stripped) else ""
 
 
-def fold(text: str) -> str:
-    """Lower case without diacritics; đ becomes d by its own rule because it does not decompose."""
+def unaccented(text: str) -> str:
+    """`text` without diacritics; đ becomes d by its own rule because it does not decompose."""
     decomposed = unicodedata.normalize("NFD", text.translate(_D))
-    bare = "".join(char for char in decomposed if not unicodedata.combining(char))
-    return " ".join(bare.lower().split())
+    return "".join(char for char in decomposed if not unicodedata.combining(char))
+
+
+def fold(text: str) -> str:
+    """Lower case without diacritics and superfluous blanks."""
+    return " ".join(unaccented(text).lower().split())
 
 
 _LETTERS = "aăâbcdđeêfghijklmnoôơpqrstuưvwxyz"

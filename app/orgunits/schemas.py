@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
 from app.core.packfile import Finding, PackError, PackModel, Source, read_with_source
+from app.core.text import unaccented
+from app.orgunits.rules import PREFIXES, kind_in, own_name
 
-Kind = Literal["province", "xa", "phuong", "department", "utility", "police", "office", "centre"]
-Level = Literal["province", "commune", "department", "utility", "ioc"]
+Kind = Literal[
+    "province", "thanh_pho", "thi_xa", "quan", "huyen", "xa", "phuong", "thi_tran",
+    "department", "utility", "police", "office", "centre",
+]  # fmt: skip
+Level = Literal["province", "district", "commune", "department", "utility", "ioc"]
 
 # Files of a pack ---------------------------------------------------------------------------------------------------
 
@@ -77,30 +82,53 @@ class AgenciesFile(PackModel):
     agencies: Annotated[list[AgencyEntry], Field(min_length=1)]
 
 
-class FormerDistrict(PackModel):
-    """A district of before; `bounds` is west, south, east, north."""
+def _says_its_kind(name: str) -> str:
+    if kind_in(name) is None:
+        raise ValueError("a name begins with what kind of unit it is, like Xã or Phường")
+    return name
+
+
+class FormerUnit(PackModel):
+    """A unit of before; its kind is the first word of its name, the English name is made from it where none is said."""
 
     code: Code
-    name: Name
-    province: Name
+    name: Annotated[Name, AfterValidator(_says_its_kind)]
+    name_en: Name | None = None
+
+    @property
+    def kind(self) -> str:
+        """What kind of unit it was."""
+        return kind_in(self.name) or ""
+
+    @property
+    def english(self) -> str:
+        """The English name."""
+        return self.name_en or f"{unaccented(own_name(self.name, self.kind))} {PREFIXES[self.kind][1]}"
+
+
+class FormerDistrict(FormerUnit):
+    """A district of before; `bounds` is west, south, east, north."""
+
+    province: Code
     bounds: Bounds
 
 
-class FormerCommune(PackModel):
+class FormerCommune(FormerUnit):
     """A commune of before: its published centre and the bounds (west, south, east, north) it was published with."""
 
-    code: Code
-    name: Name
     district: Code
+    split: bool = False
     lat: Lat
     lon: Lon
     bounds: Bounds
 
 
 class FormerFile(PackModel):
-    """units/former.yaml."""
+    """units/former.yaml: what stood from `valid_from` until the day before `valid_to`."""
 
+    valid_from: date
     valid_to: date
+    provinces: Annotated[list[FormerUnit], Field(min_length=1)]
     districts: Annotated[list[FormerDistrict], Field(min_length=1)]
     communes: Annotated[list[FormerCommune], Field(min_length=1)]
 
@@ -165,6 +193,24 @@ def _code_faults(pack: UnitPack, sources: Mapping[str, Source]) -> Iterator[Find
             if entry.valid_to is not None and entry.valid_to <= key[1]:
                 yield sources[name].finding("valid_to must lie after valid_from.", name, place, "valid_to")
             seen.add(key)
+    yield from _former_faults(pack.former, sources["former"])
+
+
+def _former_faults(former: FormerFile, source: Source) -> Iterator[Finding]:
+    """Codes used twice among the units of before, and a time that ends before it begins."""
+    if former.valid_to <= former.valid_from:
+        yield source.finding("valid_to must lie after valid_from.", "valid_to")
+    lists: tuple[tuple[str, Sequence[FormerUnit]], ...] = (
+        ("provinces", former.provinces),
+        ("districts", former.districts),
+        ("communes", former.communes),
+    )
+    seen: set[str] = set()
+    for name, entries in lists:
+        for place, entry in enumerate(entries):
+            if entry.code in seen:
+                yield source.finding(f"The code {entry.code!r} is used twice.", name, place, "code")
+            seen.add(entry.code)
 
 
 def _succession_faults(pack: UnitPack, sources: Mapping[str, Source]) -> Iterator[Finding]:
@@ -177,6 +223,10 @@ def _succession_faults(pack: UnitPack, sources: Mapping[str, Source]) -> Iterato
         parts.update(commune.formed_from_part)
         for code in {*commune.formed_from, *commune.formed_from_part} - known:
             yield sources["communes"].finding(f"former.yaml has no {code!r}.", "communes", place, "formed_from")
+    provinces = {province.code for province in pack.former.provinces}
+    for place, district in enumerate(pack.former.districts):
+        if district.province not in provinces:
+            yield sources["former"].finding(f"No province {district.province!r}.", "districts", place, "province")
     districts = {district.code for district in pack.former.districts}
     for place, former in enumerate(pack.former.communes):
         if former.district not in districts:
@@ -186,6 +236,9 @@ def _succession_faults(pack: UnitPack, sources: Mapping[str, Source]) -> Iterato
         if not (once_whole or in_parts):
             message = f"{former.code!r} must go into one commune as a whole, or into several in parts."
             yield sources["former"].finding(message, "communes", place, "code")
+        elif former.split != in_parts:
+            message = f"split says {former.split}, communes.yaml gives {former.code!r} to {parts[former.code] or 1}."
+            yield sources["former"].finding(message, "communes", place, "split")
 
 
 # The wire ----------------------------------------------------------------------------------------------------------
@@ -209,3 +262,33 @@ class UnitOut(BaseModel):
     address: str | None
     population: int | None
     belief: bool = Field(description="Not confirmed by a published source; an administrator may correct it.")
+
+
+class RelatedOut(BaseModel):
+    """A unit that came before or after another one."""
+
+    id: UUID
+    code: str = Field(examples=["05461"])
+    name: str = Field(description="In the caller's language.", examples=["Phường Gia Sàng"])
+    valid_from: date
+    valid_to: date | None
+    whole: bool | None = Field(
+        default=None, description="False: with a part of the area only. Null where the one did not follow the other."
+    )
+
+
+class PastOut(BaseModel):
+    """What a unit was before a change that did not make it another unit."""
+
+    name: str
+    kind: Kind
+    until: date = Field(description="The first day it was no longer called that, or of that kind.")
+
+
+class UnitDetailOut(UnitOut):
+    """A unit, who came before it and who after. Identity is `id`: a code has meant different units."""
+
+    predecessors: list[RelatedOut]
+    successors: list[RelatedOut] = Field(description="Who follows it, or will: several where it was split.")
+    past: list[PastOut] = Field(description="Earlier names and kinds of this same unit.")
+    same_code: list[RelatedOut] = Field(description="Other units that bore this code at another time.")

@@ -69,7 +69,18 @@ def test_a_unit_says_what_it_is(client: TestClient) -> None:
         "address": None,
         "population": None,
         "belief": False,
+        "predecessors": body["predecessors"],
+        "successors": [],
+        "past": [],
+        "same_code": body["same_code"],
     }
+    before = {each["code"]: each["whole"] for each in body["predecessors"]}
+    assert before == dict.fromkeys(("05437", "05440", "05443", "05446", "05449", "05452", "05458"), True) | {
+        "05461": False
+    }
+    assert [(each["name"], each["valid_to"], each["whole"]) for each in body["same_code"]] == [
+        ("Phường Trưng Vương", "2025-07-01", None)
+    ]
     english = client.get(f"/v1/units/{HOME}", headers={"Accept-Language": "en"})
     assert (english.json()["name"], english.headers["content-language"]) == ("Phan Dinh Phung Ward", "en")
 
@@ -95,11 +106,50 @@ def test_who_has_the_current_list_gets_304(client: TestClient, session: Session,
     assert (changed.status_code, changed.headers["etag"] != tag) == (200, True)
 
 
+def test_the_units_of_an_earlier_day_are_those_of_that_day(client: TestClient) -> None:
+    body = client.get("/v1/units?on=2025-06-30").json()
+    levels = [unit["level"] for unit in body["items"]]
+    assert [levels.count(level) for level in ("province", "district", "commune")] == [2, 17, 280]
+    assert len(levels) == 299
+    below = client.get("/v1/units?on=2025-06-30&parent=167").json()["items"]
+    assert {(unit["parent"], unit["kind"]) for unit in below} == {("167", "xa"), ("167", "thi_tran")}
+    assert len(client.get("/v1/units?on=2025-07-01").json()["items"]) == 1 + 92 + 22
+    assert client.get("/v1/units?on=2024-11-30").json()["items"] == []
+
+
+def test_a_code_given_anew_never_means_the_other_unit_unsaid(client: TestClient) -> None:
+    today = client.get("/v1/units/05569").json()
+    before = client.get("/v1/units/05569?on=2025-06-30").json()
+    assert (today["name"], before["name"], before["kind"]) == ("Xã Định Hóa", "Thị trấn Chợ Chu", "thi_tran")
+    assert [each["id"] for each in today["same_code"]] == [before["id"]]
+    assert [(each["id"], each["whole"]) for each in before["successors"]] == [(today["id"], True)]
+    assert client.get("/v1/units/05569?on=2024-11-30").status_code == 404
+    by_id = client.get(f"/v1/units/{before['id']}").json()
+    assert by_id == before
+    assert client.get(f"/v1/units/{before['id']}?on=2026-01-01").status_code == 404
+    assert client.get("/v1/units/00000000-0000-7000-8000-000000000000").status_code == 404
+
+
+def test_an_old_link_finds_the_unit_as_it_was_and_who_followed(client: TestClient) -> None:
+    body = client.get("/v1/units/05932", headers={"Accept-Language": "en"}).json()
+    assert (body["name"], body["valid_from"], body["valid_to"]) == ("Thuong Dinh Commune", "2024-12-01", "2025-07-01")
+    assert [(each["code"], each["name"], each["whole"]) for each in body["successors"]] == [
+        ("05941", "Diem Thuy Commune", False),
+        ("05908", "Phu Binh Commune", False),
+    ]
+    district = client.get("/v1/units/173").json()
+    assert (district["name"], district["valid_to"], district["successors"]) == ("Huyện Phú Bình", "2025-07-01", [])
+    province = client.get("/v1/units/06").json()
+    assert [(each["code"], each["name"]) for each in province["successors"]] == [("19", "Tỉnh Thái Nguyên")]
+
+
 def test_a_point_inside_names_its_commune_and_the_boundary(client: TestClient) -> None:
     lat, lon = places.centre(HOME)
     body = at(client, lat=lat, lon=lon, accuracy_m=15)
     assert (body["http"], body["outcome"], body["approximate"], body["notice"]) == (200, "inside", False, None)
-    assert body["commune"] == client.get(f"/v1/units/{HOME}").json()
+    commune = body["commune"]
+    assert isinstance(commune, dict)
+    assert commune == {name: client.get(f"/v1/units/{HOME}").json()[name] for name in commune}
     assert body["candidates"] == [{"code": HOME, "name": "Phường Phan Đình Phùng", "distance_m": 0}]
     boundary = body["boundary"]
     assert isinstance(boundary, dict)
