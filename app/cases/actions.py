@@ -762,14 +762,14 @@ def reject(session: Session, viewer: Viewer, seen: queries.Seen, body: RejectIn)
     known = catalogue(session).reject(body.code)
     if known is None or not known.active:
         raise UNKNOWN_REJECT_CODE.error(code=body.code, pointer="/code")
-    seen.case.reject_code = body.code
     act(session, viewer, seen, "reject", code=body.code, note=body.explanation or None)
+    seen.case.reject_code = body.code
 
 
 def resolve(session: Session, viewer: Viewer, seen: queries.Seen, body: ResolveIn) -> None:
     """Record the result, its note and the photos of afterwards."""
-    seen.case.outcome = body.outcome
     seq = act(session, viewer, seen, "resolve", code=body.outcome, note=body.note)
+    seen.case.outcome = body.outcome
     if body.media_ids:
         media_queries.owned(session, viewer.id, body.media_ids)
         _refuse_used(session, body.media_ids)
@@ -778,9 +778,9 @@ def resolve(session: Session, viewer: Viewer, seen: queries.Seen, body: ResolveI
 
 def rate(session: Session, viewer: Viewer, seen: queries.Seen, body: RatingIn) -> None:
     """Record the citizen's verdict; a later one replaces it, the history keeps both."""
-    seen.case.rating = body.rating
     code = body.rating if body.reason is None else f"{body.rating}:{body.reason}"
     act(session, viewer, seen, "rate", code=code, note=body.text or None)
+    seen.case.rating = body.rating
 
 
 def add_information(session: Session, viewer: Viewer, seen: queries.Seen, body: InformationIn) -> None:
