@@ -729,7 +729,7 @@ def make_public(
     lat, lon = content.lat, content.lon
     if lat is not None and lon is not None:
         lat, lon = coarsened(lat, lon, category.coarsen_m if category else 0)
-    case.published_at = clock.now()
+    case.published_at = case.updated_at
     session.add(
         PublicCopy(
             report_id=report_id,
@@ -748,7 +748,7 @@ def make_public(
 def hide(session: Session, viewer: Viewer, seen: queries.Seen, reason: str) -> None:
     """Take a published report out of every public view."""
     act(session, viewer, seen, "hide", note=reason)
-    seen.case.hidden_at = clock.now()
+    seen.case.hidden_at = seen.case.updated_at
 
 
 def unhide(session: Session, viewer: Viewer, seen: queries.Seen, reason: str) -> None:
