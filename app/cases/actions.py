@@ -29,7 +29,6 @@ from app.cases.schemas import (
     UNKNOWN_CATEGORY,
     UNKNOWN_COMMUNE,
     UNKNOWN_REJECT_CODE,
-    UNKNOWN_UNIT,
     InformationIn,
     PublishIn,
     RatingIn,
@@ -793,20 +792,12 @@ def add_information(session: Session, viewer: Viewer, seen: queries.Seen, body: 
 
 def transfer(session: Session, viewer: Viewer, seen: queries.Seen, body: TransferIn) -> None:
     """Hand the case to another unit, as far as the own tree reaches."""
-    target = unit_in_force(session, body.unit)
+    target = queries.unit_in_force(session, body.unit)
     if target == seen.case.unit_id:  # it would only start the time to accept anew
         raise ALREADY_THERE.error(pointer="/unit")
     if not policy.may_transfer_to(viewer, seen.capacities, target, orgunits.directory(session)):
         raise NOT_IN_YOUR_TREE.error()
     act(session, viewer, seen, "transfer", unit_id=target, note=body.reason)
-
-
-def unit_in_force(session: Session, code: str) -> UUID:
-    """The id of a unit that can be given a case today."""
-    unit = orgunits.directory(session).by_code(code, clock.local_day(clock.now()))
-    if unit is None or unit.level == "province":
-        raise UNKNOWN_UNIT.error(unit=code, pointer="/unit")
-    return unit.id
 
 
 def close_confirmed_by_silence(session: Session, limit: int = 100) -> int:

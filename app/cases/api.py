@@ -261,7 +261,7 @@ def list_cases(
     limit: Limit = 50,
 ) -> Page[CaseRow]:
     """Cases the caller may see in one queue: urgent first, then by who must act soonest."""
-    unit_ids = directory(session).descendants(actions.unit_in_force(session, unit)) if unit else None
+    unit_ids = directory(session).descendants(queries.unit_in_force(session, unit)) if unit else None
     rows, following = queries.queue_page(
         session, staff, queue, unit_ids=unit_ids, category=category, cursor=cursor, limit=limit
     )
@@ -348,7 +348,7 @@ def verify_case(held: Held) -> CaseOut:
 @router.post("/cases/{case_id}/assign", operation_id="assign_case", summary="Phân công đơn vị", tags=["cases"])
 def assign_case(held: Held, body: AssignIn) -> CaseOut:
     """Give a case that the rules could not place to a unit."""
-    return held.move("assign", unit_id=actions.unit_in_force(held.session, body.unit), note=body.note)
+    return held.move("assign", unit_id=queries.unit_in_force(held.session, body.unit), note=body.note)
 
 
 @router.post("/cases/{case_id}/accept", operation_id="accept_case", summary="Tiếp nhận", tags=["cases"])

@@ -13,6 +13,7 @@ from app.cases import policy, rules
 from app.cases.models import Case, CaseEvent, CaseHop, CasePhoto, CaseText, quoted
 from app.cases.rules import AT_UNIT, OPEN, Standing, State, Who
 from app.cases.schemas import (
+    UNKNOWN_UNIT,
     CaseOut,
     CaseRow,
     ClockOut,
@@ -138,6 +139,14 @@ def _one(session: Session, where: ColumnElement[bool], *, lock: bool) -> tuple[C
     if row is None:
         raise NOT_FOUND.error()
     return row
+
+
+def unit_in_force(session: Session, code: str) -> UUID:
+    """The id of a unit that can be given a case today."""
+    unit = orgunits.directory(session).by_code(code, clock.local_day(clock.now()))
+    if unit is None or unit.level == "province":
+        raise UNKNOWN_UNIT.error(unit=code, pointer="/unit")
+    return unit.id
 
 
 # --- lists ---------------------------------------------------------------------------------------------------------

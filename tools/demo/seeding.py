@@ -167,7 +167,7 @@ class _Scene:
     def unit(self, step: Step) -> UUID:
         """The unit the step names."""
         assert step.unit is not None
-        return actions.unit_in_force(self.session, step.unit)
+        return queries.unit_in_force(self.session, step.unit)
 
 
 def _act(scene: _Scene, step: Step, media_ids: Sequence[UUID]) -> None:
