@@ -18,6 +18,7 @@ from app.boundaries import api as boundaries_api
 from app.boundaries.queries import warm
 from app.cases import api as cases_api
 from app.cases.queries import may_see_photo
+from app.cases.rules import OWED_ROUTING
 from app.catalog import api as catalog_api
 from app.core import db, doorbell, http
 from app.core.config import settings
@@ -34,7 +35,7 @@ from app.routing import api as routing_api
 from app.routing.queries import unit_for
 
 OWED = {
-    "routing": "SELECT count(*) FROM case_file WHERE state = 'routing'",
+    "routing": f"SELECT count(*) FROM case_file WHERE {OWED_ROUTING}",
     "media": "SELECT count(*) FROM media WHERE state = 'stored' AND delete_requested_at IS NULL",
     "notifications": "SELECT count(*) FROM message WHERE state = 'owed'",
 }

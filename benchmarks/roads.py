@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 import psutil
 
 from app import processes
+from app.cases.rules import OWED_ROUTING
 from benchmarks import cpu, load, pictures, reports
 from benchmarks.rows import Row
 from benchmarks.system import Api, Program, System, citizens, wait_for
 
-OWED = "SELECT EXISTS (SELECT FROM case_file WHERE state = 'routing')"
+OWED = f"SELECT EXISTS (SELECT FROM case_file WHERE {OWED_ROUTING})"
 # What rounds without a worker left behind is not the next measurement's.
-PUT_ASIDE = "UPDATE case_file SET state = 'withdrawn' WHERE state = 'routing'"
+PUT_ASIDE = f"UPDATE case_file SET state = 'withdrawn' WHERE {OWED_ROUTING}"
 UNTOLD = """
 SELECT count(*) FROM case_file WHERE state <> 'withdrawn'
 AND (state <> 'assigned' OR NOT EXISTS (SELECT FROM message WHERE case_id = case_file.id))

@@ -15,6 +15,7 @@ import redis
 import structlog
 from kombu.exceptions import KombuError
 
+from app.cases.rules import OWED_ROUTING
 from app.core.config import settings
 from app.core.doorbell import CHANNEL
 from app.core.logs import configure_logs
@@ -28,7 +29,7 @@ log = structlog.get_logger("relay")
 
 # What is owed, as predicates that partial indexes serve.
 OWED = {
-    "routing": "SELECT EXISTS (SELECT FROM case_file WHERE state = 'routing')",
+    "routing": f"SELECT EXISTS (SELECT FROM case_file WHERE {OWED_ROUTING})",
     "media": """SELECT EXISTS (SELECT FROM media WHERE state = 'stored' AND delete_requested_at IS NULL
                                AND next_attempt_at <= now())""",
     "notifications": "SELECT EXISTS (SELECT FROM message WHERE state = 'owed' AND next_attempt_at <= now())",

@@ -572,13 +572,12 @@ def _event(  # noqa: PLR0917 - everything one event holds
 # --- moving what is owed to the router ------------------------------------------------------------------------------
 
 
-# `state = 'routing'` as a literal, so that the partial index serves it.
-_CLAIM = """
+_CLAIM = f"""
 SELECT c.id, c.reference, c.category_code, c.urgency, c.channel, c.state, c.version, c.cycle, c.received_at,
        c.published_at, c.hidden_at, c.act_by, c.due_at, c.resolved_at, c.head, c.report_id,
        r.account_id, r.visibility, r.request_id, t.stated_unit_id, t.lat, t.lon, t.accuracy_m
 FROM case_file c JOIN report r ON r.id = c.report_id JOIN report_content t ON t.report_id = c.report_id
-WHERE c.state = 'routing' {chosen}
+WHERE c.{rules.OWED_ROUTING} {{chosen}}
 ORDER BY c.received_at LIMIT %(limit)s::int FOR UPDATE OF c SKIP LOCKED
 """
 _CLAIM_OLDEST, _CLAIM_ONE = _CLAIM.format(chosen=""), _CLAIM.format(chosen="AND c.id = %(id)s::uuid")

@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.types import UserDefinedType
 from sqlmodel import Column, Field, SQLModel
 
-from app.cases.rules import AT_UNIT, STATES
+from app.cases.rules import AT_UNIT, OWED_ROUTING, STATES
 
 _AT = DateTime(timezone=True)
 
@@ -63,7 +63,7 @@ class Case(SQLModel, table=True):
         CheckConstraint("rating IN ('satisfied', 'acceptable', 'dissatisfied')", name="case_file_rating"),
         UniqueConstraint("reference", name="case_file_reference"),
         UniqueConstraint("report_id", name="case_file_report"),
-        Index("case_file_owed_routing", "received_at", postgresql_where=text("state = 'routing'")),
+        Index("case_file_owed_routing", "received_at", postgresql_where=text(OWED_ROUTING)),
         Index(
             "case_file_worklist",
             "unit_id",

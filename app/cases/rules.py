@@ -44,6 +44,9 @@ OPEN = (S.VERIFYING, S.ROUTING, S.TRIAGE, S.ASSIGNED, S.ACCEPTED, S.IN_PROGRESS)
 AT_UNIT = (S.ASSIGNED, S.ACCEPTED, S.IN_PROGRESS)
 SHOWABLE = (*OPEN, S.RESOLVED, S.CLOSED)
 
+# What waits to be routed, in SQL. A literal, so that the partial index `case_file_owed_routing` serves it.
+OWED_ROUTING = f"state = '{S.ROUTING}'"
+
 STAFF = frozenset({W.OFFICER, W.LEAD})
 ASSIGN_CLOCKS: tuple[ClockKind, ...] = ("accept", "first_response", "resolve")
 ALL: Literal["all"] = "all"

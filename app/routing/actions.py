@@ -12,7 +12,7 @@ from sqlmodel import col, select
 from app.cases.actions import SYSTEM, Owed, Routed, advance, advance_owed, claim_owed, make_public
 from app.cases.models import Case
 from app.cases.queries import standing
-from app.cases.rules import publishes_itself
+from app.cases.rules import OWED_ROUTING, publishes_itself
 from app.catalog.queries import catalogue
 from app.catalog.rules import Category
 from app.core import clock
@@ -30,8 +30,7 @@ FILE = "routing.yaml"
 
 BATCH = 50
 log = structlog.get_logger("routing")
-# A literal, so that the partial index serves it.
-_OWED = text("case_file.state = 'routing'")
+_OWED = text(f"case_file.{OWED_ROUTING}")
 
 
 def assign_owed(batch: int = BATCH) -> int:
