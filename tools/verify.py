@@ -20,11 +20,13 @@ from app.cases.rules import (
     AT_UNIT,
     BODY_FIELDS,
     HOP_OUTCOMES,
-    NOTIFIES,
+    Pin,
     State,
     commit_to,
     explain,
+    pin_text,
     rule_for,
+    tells,
     verify_chain,
 )
 from app.core import clock
@@ -90,7 +92,9 @@ class _Stored:
     events: dict[Any, list[Row]]
     hops: dict[Any, list[Row]]
     clocks: dict[Any, list[Row]]
+    superseded: dict[Any, list[Row]]
     texts: dict[Any, list[Row]]
+    pins: dict[Any, list[Row]]
     messages: dict[Any, list[Row]]
 
 
@@ -99,7 +103,9 @@ def _cases(session: Session) -> Iterator[str]:
         events=_by_case(session, "SELECT * FROM case_event ORDER BY case_id, seq"),
         hops=_by_case(session, "SELECT * FROM case_hop ORDER BY case_id, started_seq"),
         clocks=_by_case(session, "SELECT * FROM sla_clock ORDER BY case_id, started_seq, kind"),
+        superseded=_by_case(session, "SELECT * FROM superseded_deadline ORDER BY case_id, seq"),
         texts=_by_case(session, "SELECT * FROM case_text ORDER BY case_id, seq"),
+        pins=_by_case(session, "SELECT * FROM case_pin ORDER BY case_id, seq"),
         messages=_by_case(session, "SELECT * FROM message WHERE case_id IS NOT NULL ORDER BY case_id, dedupe_key"),
     )
     evidence = "SELECT c.*, r.category_code, p.published_at AS copied_at FROM report_content c"
@@ -137,8 +143,10 @@ def _faults(case: Row, stored: _Stored, content: Row | None) -> Iterator[str]:
     yield from _differences("case", told.row(), case)
     yield from _rows("hop", told.hops, stored.hops.get(case["id"], []))
     yield from _rows("clock", told.expected_clocks(), stored.clocks.get(case["id"], []))
-    yield from _clock_faults(stored.clocks.get(case["id"], []))
-    yield from _texts(events, stored.texts.get(case["id"], []))
+    superseded = stored.superseded.get(case["id"], [])
+    yield from _clock_faults(stored.clocks.get(case["id"], []), superseded)
+    yield from _superseded(events, superseded)
+    yield from _texts(events, stored.texts.get(case["id"], []), stored.pins.get(case["id"], []))
     yield from _messages(events, stored.messages.get(case["id"], []))
     if content is not None and content["copied_at"] != told.published_at:
         yield f"published at {told.published_at}, the public copy is of {content['copied_at']}"
@@ -183,6 +191,8 @@ class _Told:
     outcome: str | None = None
     rating: str | None = None
     reject_code: str | None = None
+    pin_seq: int | None = None
+    commune_confirmed: bool = False
     hops: list[dict[str, Any]] = field(default_factory=list)
     clocks: list[dict[str, Any]] = field(default_factory=list)
     out_of_order: list[str] = field(default_factory=list)
@@ -214,6 +224,8 @@ class _Told:
             "outcome": self.outcome,
             "rating": self.rating,
             "reject_code": self.reject_code,
+            "pin_seq": self.pin_seq,
+            "commune_confirmed": self.commune_confirmed,
         }
 
     def _notes(self, event: Row) -> None:
@@ -232,12 +244,20 @@ class _Told:
                 self.rating = event["code"].partition(":")[0]
             case "reject":
                 self.reject_code = event["code"]
+            case "move_pin":
+                self.pin_seq = event["seq"]
+                self.commune_confirmed &= event["commune_id"] == self.last["commune_id"]
+            case "assign" if event["code"] == "confirmed":
+                self.commune_confirmed = True
 
     def _hops(self, event: Row) -> None:
         staying = next((hop for hop in self.hops if hop["ended_at"] is None), None)
         if staying and event["from_state"] in AT_UNIT:
             if event["verb"] == "accept":
                 staying["accepted_at"] = event["at"]
+            rule = rule_for(event["from_state"], event["verb"])
+            if rule is not None and rule.replans:
+                staying["due_at"] = event["due_at"]
             if event["verb"] in HOP_OUTCOMES:
                 staying |= {"ended_at": event["at"], "outcome": HOP_OUTCOMES[event["verb"]]}
         if event["to_state"] == State.ASSIGNED and event["verb"] in ("assign", "transfer", "reopen"):
@@ -280,34 +300,57 @@ class _Told:
         return sorted(self.clocks, key=itemgetter("started_seq", "kind"))
 
 
-def _clock_faults(clocks: Sequence[Row]) -> Iterator[str]:
-    """Verdicts that do not follow from the moments."""
+def _clock_faults(clocks: Sequence[Row], superseded: Sequence[Row]) -> Iterator[str]:
+    """Verdicts and breaches that do not follow from the moments; a deadline missed before it was superseded counts."""
     for row in clocks:
         name = f"clock {row['kind']} of event {row['started_seq']}"
         if row["kind"] not in CLOCKS or row["due_at"] < row["started_at"]:
             yield f"{name} is not sound"
+        own = [each for each in superseded if (each["kind"], each["started_seq"]) == (row["kind"], row["started_seq"])]
+        missed = next((each["due_at"] for each in own if not verdict(each["due_at"], each["at"])), None)
         if row["stopped_at"] is None:
-            if row["breached_at"] not in (None, row["due_at"]):
+            if row["breached_at"] not in ((missed,) if missed else (None, row["due_at"])):
                 yield f"{name} runs and was breached at another moment than it fell due"
             continue
         if row["met"] != verdict(row["due_at"], row["stopped_at"]):
             yield f"{name}: the verdict {row['met']} does not follow from due and stop"
-        if row["breached_at"] != breach(row["due_at"], row["stopped_at"]):
+        if row["breached_at"] != (missed or breach(row["due_at"], row["stopped_at"])):
             yield f"{name}: the breach {row['breached_at']} does not follow from due and stop"
 
 
-def _texts(events: Sequence[Row], texts: Sequence[Row]) -> Iterator[str]:
-    """Texts are committed to by their events; a missing one was erased, one too many was never said."""
+def _superseded(events: Sequence[Row], superseded: Sequence[Row]) -> Iterator[str]:
+    """Deadlines superseded by an event that supersedes none, or by somebody else at another moment."""
+    by_seq = {event["seq"]: (event["at"], event["actor_id"], event["verb"]) for event in events}
+    for row in superseded:
+        rule = rule_for(events[row["seq"] - 1]["from_state"], row["reason"]) if row["seq"] in by_seq else None
+        if rule is None or not rule.replans or by_seq[row["seq"]] != (row["at"], row["actor_id"], row["reason"]):
+            yield f"the deadline of {row['kind']} was not superseded by event {row['seq']}"
+
+
+def _texts(events: Sequence[Row], texts: Sequence[Row], pins: Sequence[Row]) -> Iterator[str]:
+    """Texts and pins are committed to by their events; a missing one was erased, one too many was never said."""
     committed = {event["seq"]: event["commitment"] for event in events if event["seq"] > 1}
+    moved = {event["seq"] for event in events if event["verb"] == "move_pin"}
     for row in texts:
         commitment = committed.get(row["seq"])
+        if row["seq"] in moved and commitment is not None:
+            continue  # told with its pin
         if commitment is None or bytes(commitment) != commit_to(bytes(row["nonce"]), row["body"]):
             yield f"the text of event {row['seq']} is not the one the event commits to"
+    reasons = {row["seq"]: row["body"] for row in texts}
+    for row in pins:
+        said = pin_text(Pin(row["lat"], row["lon"], row["accuracy_m"]), reasons.get(row["seq"], ""))
+        commitment = committed.get(row["seq"])
+        if row["seq"] not in moved or commitment is None:
+            yield f"the pin of event {row['seq']} was moved by nobody"
+        elif bytes(commitment) != commit_to(bytes(row["nonce"]), said):
+            yield f"the pin of event {row['seq']} is not the one the event commits to"
 
 
 def _messages(events: Sequence[Row], messages: Sequence[Row]) -> Iterator[str]:
     """One message for every event that owes one, and no other."""
-    owed = sorted((f"{event['case_id']}:{event['seq']}", NOTIFIES[event["verb"]]) for event in events if event["verb"] in NOTIFIES)  # fmt: skip  # noqa: E501
+    owing = ((event, tells(event["verb"], event["actor_kind"])) for event in events)
+    owed = sorted((f"{event['case_id']}:{event['seq']}", template) for event, template in owing if template)
     found = sorted((row["dedupe_key"], row["template"]) for row in messages)
     if owed != found:
         yield f"messages owed by events: {len(owed)}, found: {len(found)}, or of another kind"

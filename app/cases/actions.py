@@ -16,8 +16,8 @@ from sqlmodel import col, select
 
 from app.boundaries import queries as boundaries
 from app.cases import policy, queries, rules
-from app.cases.models import Case, CaseEvent, CaseHop, CasePhoto, CaseText
-from app.cases.rules import ALL, State, Who
+from app.cases.models import Case, CaseEvent, CaseHop, CasePhoto, CasePin, CaseText
+from app.cases.rules import ALL, Pin, State, Who
 from app.cases.schemas import (
     ALREADY_THERE,
     ID_TAKEN,
@@ -29,6 +29,7 @@ from app.cases.schemas import (
     UNKNOWN_CATEGORY,
     UNKNOWN_COMMUNE,
     UNKNOWN_REJECT_CODE,
+    AssignIn,
     InformationIn,
     PublishIn,
     RatingIn,
@@ -38,7 +39,7 @@ from app.cases.schemas import (
     TransferIn,
 )
 from app.catalog.queries import catalogue
-from app.catalog.rules import Category
+from app.catalog.rules import Category, Urgency
 from app.core import clock, crypto, db, idempotency, ids, limits
 from app.core.db import Session
 from app.core.errors import UNAUTHENTICATED, DomainError
@@ -55,7 +56,7 @@ from app.notifications.rules import check as check_message
 from app.orgunits import queries as orgunits
 from app.reports.models import PublicCopy, Report, ReportContent, ReportMedia
 from app.reports.rules import coarsened, plausible
-from app.reports.schemas import ReportIn, evidence_text
+from app.reports.schemas import LocationIn, ReportIn, evidence_text
 
 REPORTS_PER_HOUR = Limit("reports", quota=20, window_s=3600)
 SUBMIT = "POST /v1/reports"
@@ -75,7 +76,10 @@ SYSTEM = Actor("system", None, frozenset({Who.SYSTEM}))
 
 @dataclass(slots=True)
 class Owed:
-    """A case that waits to be routed, with what of its report decides where. Not an ORM object: see `advance_owed`."""
+    """A case that waits to be routed, with what decides where. Not an ORM object: see `advance_owed`.
+
+    `lat`, `lon`, `accuracy_m`: where it lies now. `confirmed_id`: the commune a dispatcher confirmed for it.
+    """
 
     id: UUID
     reference: str
@@ -100,6 +104,7 @@ class Owed:
     lat: float | None
     lon: float | None
     accuracy_m: float | None
+    confirmed_id: UUID | None
     unit_id: UUID | None = None
     commune_id: UUID | None = None
 
@@ -113,6 +118,7 @@ class Routed(NamedTuple):
     commune_id: UUID | None = None
     candidate_ids: Sequence[UUID] = ()
     boundary_version_id: UUID | None = None
+    suggested_id: UUID | None = None
 
 
 # --- submission ----------------------------------------------------------------------------------------------------
@@ -413,11 +419,12 @@ def advance(
     unit_id: UUID | None = None,
     code: str | None = None,
     note: str | None = None,
+    pin: Pin | None = None,
 ) -> int:
     """Move a locked case by one row of the workflow table: state, clocks, hops, event, message owed. Returns the seq.
 
-    Refuses what the table does not allow with 409 and the actions that are allowed. `note` is kept in an erasable row
-    to which the event commits.
+    Refuses what the table does not allow with 409 and the actions that are allowed. `note` and `pin` are kept in
+    erasable rows to which the event commits.
     """
     at = clock.now()
     rule = _allowed_rule(case, queries.standing(session, case, report), verb, actor, at)
@@ -426,17 +433,19 @@ def advance(
         case.cycle += 1
         case.outcome = case.rating = None  # of the cycle before; the history keeps them
     _move_clocks(session, case, rule, unit_id or case.unit_id, at)
+    if rule.replans:
+        _replan(session, case, rule, actor, at)
     _move_hops(session, case, rule, unit_id, at)
     if rule.target is not None:
         _stand(case, rule.target, at)
     case.updated_at = at
-    _chain(session, case, rule, actor, at, code, note)
+    _chain(session, case, rule, actor, at, code, note, pin)
     if rule.target == State.ROUTING:
         db.owe(session, "routing")
-    if verb in rules.NOTIFIES:
+    if template := rules.tells(verb, actor.kind):
         notifications.owe_with(
             session,
-            rules.NOTIFIES[verb],
+            template,
             account_id=report.account_id,
             case_id=case.id,
             params={"reference": case.reference, "status": case.state},
@@ -463,14 +472,39 @@ def _move_clocks(session: Session, case: Case, rule: rules.Rule, unit_id: UUID |
         deadline_actions.stop(session, case_id=case.id, kinds=rule.stops, at=at)
     if not rule.starts:
         return
-    # What comes from routing has had no clock but verify; asking would cost a statement a report.
-    has_run = set() if rule.source == State.ROUTING else queries.clocks_of_cycle(session, case)
+    has_run = queries.clocks_of_cycle(session, case)
     starts = [
         _start(session, case, kind, unit_id, at) for kind in rule.starts if kind == "accept" or kind not in has_run
     ]
     for start in starts:
         deadline_actions.begin(session, start)
     _await(case, starts)
+
+
+def _replan(session: Session, case: Case, rule: rules.Rule, actor: Actor, at: datetime) -> None:
+    """Measure the running clocks by the case's category and urgency as they now are, and put them on the case."""
+    running = deadline_actions.replan(
+        session,
+        case_id=case.id,
+        category_code=case.category_code,
+        urgency=_given_urgency(session, case),
+        seq=case.version,
+        actor_id=actor.account_id,
+        reason=rule.verb,
+        at=at,
+    )
+    due = {each.kind: each.due_at for each in running}
+    case.due_at = due.get("resolve", case.due_at)
+    awaited = (due[kind] for kind in rules.AWAITED.get(State(case.state), ()) if kind in due)
+    case.act_by = min(awaited, default=case.act_by)
+
+
+def _given_urgency(session: Session, case: Case | Owed) -> Urgency | None:
+    """The urgency that somebody gave the case; None: it is as urgent as its category."""
+    category = catalogue(session).category(case.category_code)
+    if category is None or category.urgency == case.urgency:
+        return None
+    return "urgent" if case.urgency == "urgent" else "normal"
 
 
 def _await(case: Case | Owed, starts: Sequence[deadline_actions.Start]) -> None:
@@ -487,7 +521,7 @@ def _await(case: Case | Owed, starts: Sequence[deadline_actions.Start]) -> None:
 def _start(
     session: Session, case: Case | Owed, kind: ClockKind, unit_id: UUID | None, at: datetime
 ) -> deadline_actions.Start:
-    planned = deadline_queries.deadline(session, case.category_code, kind, at)
+    planned = deadline_queries.deadline(session, case.category_code, kind, at, _given_urgency(session, case))
     return deadline_actions.Start(
         case.id, kind, case.version, case.cycle, unit_id, planned.policy_id, started_at=at, due_at=planned.due_at
     )
@@ -496,17 +530,19 @@ def _start(
 def _move_hops(session: Session, case: Case, rule: rules.Rule, unit_id: UUID | None, at: datetime) -> None:
     """End the stay with the unit that lets go, begin the one with the unit that gets the case."""
     current = None
-    if rule.source in rules.AT_UNIT and (rule.verb in rules.HOP_OUTCOMES or rule.verb == "accept"):
+    if rule.source in rules.AT_UNIT and (rule.verb in rules.HOP_OUTCOMES or rule.verb == "accept" or rule.replans):
         current = session.exec(select(CaseHop).where(CaseHop.case_id == case.id, col(CaseHop.ended_at).is_(None))).one()
     if current is not None and rule.verb == "accept":
         current.accepted_at = at
+    elif current is not None and rule.replans:
+        current.due_at = case.due_at
     elif current is not None:
         current.ended_at, current.outcome = at, rules.HOP_OUTCOMES[rule.verb]
         session.flush()
-    if rule.verb == "return":
+    if rule.verb in ("return", "reroute"):
         case.unit_id = None
     if rule.target == State.ASSIGNED:
-        case.unit_id = unit_id or case.unit_id
+        case.unit_id, case.suggested_id = unit_id or case.unit_id, None
         assert case.unit_id is not None
         session.add(
             CaseHop(
@@ -531,14 +567,25 @@ def _stand(case: Case | Owed, state: State, at: datetime) -> None:
 
 
 def _chain(  # noqa: PLR0917 - everything one event holds
-    session: Session, case: Case, rule: rules.Rule, actor: Actor, at: datetime, code: str | None, note: str | None
+    session: Session,
+    case: Case,
+    rule: rules.Rule,
+    actor: Actor,
+    at: datetime,
+    code: str | None,
+    note: str | None,
+    pin: Pin | None,
 ) -> None:
-    """Append the event, hashed onto the chain's head."""
-    nonce = os.urandom(rules.NONCE_BYTES) if note else b""
-    event = _event(case, rule, actor, at, code, rules.commit_to(nonce, note) if note else None)
+    """Append the event, hashed onto the chain's head; it commits to the note, and to the pin with it."""
+    nonce = os.urandom(rules.NONCE_BYTES)
+    said = rules.pin_text(pin, note or "") if pin else note
+    event = _event(case, rule, actor, at, code, rules.commit_to(nonce, said) if said else None)
     session.add(CaseEvent(**event))
     if note:
         session.add(CaseText(case_id=case.id, seq=case.version, body=note, nonce=nonce))
+    if pin:
+        session.add(CasePin(case_id=case.id, seq=case.version, **pin._asdict(), nonce=nonce))
+        case.pin_seq = case.version
 
 
 def _event(  # noqa: PLR0917 - everything one event holds
@@ -575,8 +622,10 @@ def _event(  # noqa: PLR0917 - everything one event holds
 _CLAIM = f"""
 SELECT c.id, c.reference, c.category_code, c.urgency, c.channel, c.state, c.version, c.cycle, c.received_at,
        c.published_at, c.hidden_at, c.act_by, c.due_at, c.resolved_at, c.head, c.report_id,
-       r.account_id, r.visibility, r.request_id, t.stated_unit_id, t.lat, t.lon, t.accuracy_m
+       r.account_id, r.visibility, r.request_id, t.stated_unit_id, COALESCE(p.lat, t.lat), COALESCE(p.lon, t.lon),
+       COALESCE(p.accuracy_m, t.accuracy_m), CASE WHEN c.commune_confirmed THEN c.commune_id END
 FROM case_file c JOIN report r ON r.id = c.report_id JOIN report_content t ON t.report_id = c.report_id
+     LEFT JOIN case_pin p ON p.case_id = c.id AND p.seq = c.pin_seq
 WHERE c.{rules.OWED_ROUTING} {{chosen}}
 ORDER BY c.received_at LIMIT %(limit)s::int FOR UPDATE OF c SKIP LOCKED
 """
@@ -588,12 +637,14 @@ WITH moved AS (
         %(id)s::uuid[], %(seq)s::int[], %(verb)s::text[], %(to_state)s::text[], %(unit_id)s::uuid[],
         %(commune_id)s::uuid[], %(cycle)s::smallint[], %(category_code)s::text[], %(urgency)s::text[],
         %(channel)s::text[], %(code)s::text[], %(due_at)s::timestamptz[], %(act_by)s::timestamptz[],
-        %(candidates)s::text[], %(boundary_version_id)s::uuid[], %(body)s::bytea[], %(hash)s::bytea[])
+        %(candidates)s::text[], %(boundary_version_id)s::uuid[], %(suggested_id)s::uuid[], %(body)s::bytea[],
+        %(hash)s::bytea[])
     AS m (id, seq, verb, to_state, unit_id, commune_id, cycle, category_code, urgency, channel, code, due_at, act_by,
-          candidates, boundary_version_id, body, hash)),
+          candidates, boundary_version_id, suggested_id, body, hash)),
 stands AS (
     UPDATE case_file SET state = to_state, version = seq, unit_id = moved.unit_id, commune_id = moved.commune_id,
            candidate_ids = candidates::uuid[], boundary_version_id = moved.boundary_version_id, route_reason = code,
+           suggested_id = moved.suggested_id,
            due_at = moved.due_at, act_by = moved.act_by, updated_at = %(at)s::timestamptz, head = hash
     FROM moved WHERE case_file.id = moved.id AND case_file.version = seq - 1 RETURNING case_file.id),
 event AS (
@@ -652,7 +703,10 @@ def _move_owed(session: Session, move: Routed, at: datetime, rows: dict[str, lis
     assert rule.target is not None
     case.version += 1
     case.unit_id, case.commune_id = move.unit_id, move.commune_id
-    starts = [_start(session, case, kind, case.unit_id, at) for kind in rule.starts]
+    # With a deadline the case was at a unit before, in this cycle: its other clocks run on.
+    starts = [
+        _start(session, case, kind, case.unit_id, at) for kind in rule.starts if kind == "accept" or case.due_at is None
+    ]
     _await(case, starts)
     _stand(case, rule.target, at)
     stored = _event(case, rule, SYSTEM, at, move.reason) | {
@@ -660,12 +714,13 @@ def _move_owed(session: Session, move: Routed, at: datetime, rows: dict[str, lis
         "act_by": case.act_by,
         "candidates": "{" + ",".join(str(each) for each in move.candidate_ids) + "}",
         "boundary_version_id": move.boundary_version_id,
+        "suggested_id": move.suggested_id,
     }
     _append(rows, _MOVED, [stored[name] for name in _MOVED])
     for start in starts:
         _append(rows, _STARTED, (case.id, start.kind, start.policy_id, start.due_at))
-    if verb in rules.NOTIFIES:
-        template, params = rules.NOTIFIES[verb], {"reference": case.reference, "status": case.state}
+    if template := rules.tells(verb, SYSTEM.kind):
+        params = {"reference": case.reference, "status": case.state}
         check_message(template, params)
         key = f"{case.id}:{case.version}"
         _append(rows, _TOLD, (ids.uuid7(), key, case.account_id, case.id, template, json.dumps(params)))
@@ -674,7 +729,7 @@ def _move_owed(session: Session, move: Routed, at: datetime, rows: dict[str, lis
 
 _MOVED = (
     "id", "seq", "verb", "to_state", "unit_id", "commune_id", "cycle", "category_code", "urgency", "channel", "code",
-    "due_at", "act_by", "candidates", "boundary_version_id", "body", "hash",
+    "due_at", "act_by", "candidates", "boundary_version_id", "suggested_id", "body", "hash",
 )  # fmt: skip
 _STARTED = ("clock_case", "clock_kind", "clock_policy", "clock_due")
 _TOLD = ("message_id", "dedupe_key", "account_id", "message_case", "template", "params")
@@ -697,10 +752,17 @@ def act(
     unit_id: UUID | None = None,
     code: str | None = None,
     note: str | None = None,
+    pin: Pin | None = None,
 ) -> int:
     """`advance` in the name of somebody who sees the case; returns the seq of the event."""
     actor = Actor(viewer.kind, viewer.account_id, seen.capacities)
-    return advance(session, seen.case, seen.report, verb, actor, unit_id=unit_id, code=code, note=note)
+    return advance(session, seen.case, seen.report, verb, actor, unit_id=unit_id, code=code, note=note, pin=pin)
+
+
+def _check_allowed(session: Session, viewer: Viewer, seen: queries.Seen, verb: str) -> None:
+    """Refuse what the table does not allow, before a move that changes the case first, for the event to say so."""
+    actor = Actor(viewer.kind, viewer.account_id, seen.capacities)
+    _allowed_rule(seen.case, queries.standing(session, seen.case, seen.report), verb, actor, clock.now())
 
 
 def publish(session: Session, viewer: Viewer, seen: queries.Seen, body: PublishIn) -> None:
@@ -724,9 +786,7 @@ def make_public(
     """
     category = catalogue(session).category(case.category_code)  # perhaps retired: a case outlives the catalogue
     content = session.get_one(ReportContent, report_id)
-    lat, lon = content.lat, content.lon
-    if lat is not None and lon is not None:
-        lat, lon = coarsened(lat, lon, category.coarsen_m if category else 0)
+    lat, lon = _shown_place(session, case, category)
     case.published_at = case.updated_at
     session.add(
         PublicCopy(
@@ -741,6 +801,12 @@ def make_public(
         row.is_public = media_ids is None or row.media_id in media_ids
     for photo in session.exec(select(CasePhoto).where(CasePhoto.case_id == case.id)):
         photo.is_public = media_ids is None or photo.media_id in media_ids
+
+
+def _shown_place(session: Session, case: Case, category: Category | None) -> tuple[float, float] | tuple[None, None]:
+    """Where the public sees the case: its place now, as coarse as its category wants."""
+    place = queries.place_of(session, case)
+    return coarsened(place.lat, place.lon, category.coarsen_m if category else 0) if place else (None, None)
 
 
 def hide(session: Session, viewer: Viewer, seen: queries.Seen, reason: str) -> None:
@@ -789,6 +855,41 @@ def add_information(session: Session, viewer: Viewer, seen: queries.Seen, body: 
     attach_media(session, seen.report.id, viewer.id, body.media_ids)
 
 
+def assign(session: Session, viewer: Viewer, seen: queries.Seen, body: AssignIn) -> None:
+    """Give a case that the rules could not place to a unit; the event says where a commune is confirmed by that."""
+    case, unit_id = seen.case, queries.unit_in_force(session, body.unit)
+    _check_allowed(session, viewer, seen, "assign")
+    confirmed_id = _confirmed_commune(session, case, unit_id, body.commune)
+    if confirmed_id is not None:
+        case.commune_id, case.commune_confirmed = confirmed_id, True
+    act(
+        session,
+        viewer,
+        seen,
+        "assign",
+        unit_id=unit_id,
+        code="confirmed" if confirmed_id else None,
+        note=body.note or None,
+    )
+
+
+def _confirmed_commune(session: Session, case: Case, unit_id: UUID, named: str | None) -> UUID | None:
+    """The commune a dispatcher confirms: the one named, or the unit where a commune's case goes to a commune.
+
+    The latter only where the boundaries leave it open: lines that were surveyed are not overruled by who does the work.
+    """
+    units, category = orgunits.directory(session), catalogue(session).category(case.category_code)
+    if named is not None:
+        commune = units.by_code(named, clock.local_day(clock.now()))
+        if commune is None or commune.level != "commune":
+            raise UNKNOWN_COMMUNE.error(commune=named, pointer="/commune")
+        return commune.id
+    unit = units.by_id(unit_id)
+    is_open = case.commune_id is None or queries.is_approximate(session, case)
+    is_communes = unit is not None and unit.level == "commune" and category is not None and category.level == "commune"
+    return unit_id if is_open and is_communes else None
+
+
 def transfer(session: Session, viewer: Viewer, seen: queries.Seen, body: TransferIn) -> None:
     """Hand the case to another unit, as far as the own tree reaches."""
     target = queries.unit_in_force(session, body.unit)
@@ -797,6 +898,78 @@ def transfer(session: Session, viewer: Viewer, seen: queries.Seen, body: Transfe
     if not policy.may_transfer_to(viewer, seen.capacities, target, orgunits.directory(session)):
         raise NOT_IN_YOUR_TREE.error()
     act(session, viewer, seen, "transfer", unit_id=target, note=body.reason)
+
+
+# --- what is corrected ----------------------------------------------------------------------------------------------
+# `routing.actions` asks the router before and after, and takes the case from its unit where the answer changes.
+
+
+def move_pin(session: Session, viewer: Viewer, seen: queries.Seen, location: LocationIn, reason: str) -> bool:
+    """Put the case where it really lies; the report stands as received. False: it lies there already, nothing changed.
+
+    Refuses a place that a report could not name either.
+    """
+    _check_allowed(session, viewer, seen, "move_pin")
+    case, before = seen.case, queries.place_of(session, seen.case)
+    if before is not None and before[:2] == (location.lat, location.lon):
+        return False
+    pin = Pin(location.lat, location.lon, location.accuracy_m)
+    found = boundaries.check_location(session, *pin, case.received_at)
+    if not _is_still_confirmed(session, case, before, found):
+        case.commune_id, case.commune_confirmed = found.commune_id, False
+    case.candidate_ids, case.boundary_version_id = list(found.candidate_ids), found.boundary_version_id
+    act(session, viewer, seen, "move_pin", note=reason or None, pin=pin)
+    _fit_public_copy(session, seen)
+    return True
+
+
+def _is_still_confirmed(session: Session, case: Case, before: Pin | None, found: boundaries.Placement) -> bool:
+    """Whether a confirmed commune outlives a new pin: the line it was confirmed against was not crossed."""
+    if not case.commune_confirmed or before is None:
+        return False
+    was = boundaries.locate(session, *before, case.received_at)
+    return found.commune_id in (was.commune_id, case.commune_id)
+
+
+def recategorise(session: Session, viewer: Viewer, seen: queries.Seen, code: str, reason: str) -> bool:
+    """Say what the case is really about; the event names the category before. False: it is that already.
+
+    It becomes as urgent as its new category, unless somebody had given it an urgency of its own. What was published and
+    now must not be is hidden at once.
+    """
+    _check_allowed(session, viewer, seen, "recategorise")
+    case, category = seen.case, _offered(session, code)
+    if category.code == case.category_code:
+        return False
+    before, is_given = case.category_code, _given_urgency(session, case) is not None
+    case.category_code = category.code
+    case.urgency = case.urgency if is_given else category.urgency
+    act(session, viewer, seen, "recategorise", code=before, note=reason or None)
+    _fit_public_copy(session, seen)
+    return True
+
+
+def set_urgency(session: Session, viewer: Viewer, seen: queries.Seen, urgency: Urgency, reason: str) -> bool:
+    """Make a case urgent, or normal again; the event names the urgency before. False: it is that already."""
+    _check_allowed(session, viewer, seen, "set_urgency")
+    case, before = seen.case, seen.case.urgency
+    if urgency == before:
+        return False
+    case.urgency = urgency
+    act(session, viewer, seen, "set_urgency", code=before, note=reason)
+    return True
+
+
+def _fit_public_copy(session: Session, seen: queries.Seen) -> None:
+    """Let what the public sees follow a correction: the place, as coarse as the category wants, or nothing any more."""
+    case, copy = seen.case, session.get(PublicCopy, seen.report.id)
+    if copy is None:
+        return
+    category = catalogue(session).category(case.category_code)
+    copy.lat, copy.lon = _shown_place(session, case, category)
+    if case.hidden_at is None and not queries.standing(session, case, seen.report).may_be_public:
+        advance(session, case, seen.report, "hide", SYSTEM, code="category")
+        case.hidden_at = case.updated_at
 
 
 def close_confirmed_by_silence(session: Session, limit: int = 100) -> int:

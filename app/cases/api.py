@@ -32,6 +32,7 @@ from app.cases.schemas import (
     ReportOut,
     ResolveIn,
     TransferIn,
+    UrgencyIn,
     WithdrawIn,
 )
 from app.core import idempotency, limits
@@ -318,11 +319,9 @@ class HeldCase:
                 }
             )
 
-    def move(
-        self, verb: str, *, unit_id: UUID | None = None, code: str | None = None, note: str | None = None
-    ) -> CaseOut:
+    def move(self, verb: str, *, note: str | None = None) -> CaseOut:
         """A move that the workflow table describes completely."""
-        actions.act(self.session, self.staff, self.seen, verb, unit_id=unit_id, code=code, note=note or None)
+        actions.act(self.session, self.staff, self.seen, verb, note=note or None)
         return self.shown()
 
     def shown(self) -> CaseOut:
@@ -347,8 +346,9 @@ def verify_case(held: Held) -> CaseOut:
 
 @router.post("/cases/{case_id}/assign", operation_id="assign_case", summary="Phân công đơn vị", tags=["cases"])
 def assign_case(held: Held, body: AssignIn) -> CaseOut:
-    """Give a case that the rules could not place to a unit."""
-    return held.move("assign", unit_id=queries.unit_in_force(held.session, body.unit), note=body.note)
+    """Give a case that the rules could not place to a unit, and confirm the commune it lies in."""
+    actions.assign(held.session, held.staff, held.seen, body)
+    return held.shown()
 
 
 @router.post("/cases/{case_id}/accept", operation_id="accept_case", summary="Tiếp nhận", tags=["cases"])
@@ -393,6 +393,13 @@ def resolve_case(held: Held, body: ResolveIn) -> CaseOut:
 def reject_case(held: Held, body: RejectIn) -> CaseOut:
     """Refuse the report with a code; the citizen is told where to turn."""
     actions.reject(held.session, held.staff, held.seen, body)
+    return held.shown()
+
+
+@router.post("/cases/{case_id}/urgency", operation_id="set_case_urgency", summary="Đổi mức độ khẩn", tags=["cases"])
+def set_case_urgency(held: Held, body: UrgencyIn) -> CaseOut:
+    """Make a case urgent, or normal again; its running deadlines are measured anew from their starts."""
+    actions.set_urgency(held.session, held.staff, held.seen, body.urgency, body.reason)
     return held.shown()
 
 

@@ -8,9 +8,11 @@ from uuid import UUID
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    Boolean,
     CheckConstraint,
     DateTime,
     FetchedValue,
+    Float,
     ForeignKey,
     Identity,
     Index,
@@ -53,7 +55,8 @@ class Case(SQLModel, table=True):
     """A case as it stands now.
 
     `act_by` is the moment by which somebody must act next and orders every list; `due_at` is the deadline of the
-    running resolve clock; `version` is the seq of the last event.
+    running resolve clock; `version` is the seq of the last event. `pin_seq` names the newest `CasePin`; None: the case
+    lies where the report says. `suggested_id` is the machine's guess for the person who chooses the unit.
     """
 
     __tablename__ = "case_file"
@@ -99,6 +102,12 @@ class Case(SQLModel, table=True):
     )
     boundary_version_id: UUID | None = Field(default=None, foreign_key="boundary_version.id")
     route_reason: str | None = Field(default=None, sa_type=Text)
+    suggested_id: UUID | None = Field(default=None, foreign_key="unit.id")
+    # Whether a dispatcher said that the place lies in `commune_id`.
+    commune_confirmed: bool = Field(
+        default=False, sa_column=Column(Boolean, nullable=False, server_default=text("false"))
+    )
+    pin_seq: int | None = Field(default=None, sa_type=Integer)
     routing_attempts: int = Field(default=0, sa_column=Column(SmallInteger, nullable=False, server_default="0"))
     received_at: datetime = Field(sa_type=_AT)
     updated_at: datetime = Field(sa_type=_AT)
@@ -163,6 +172,23 @@ class CaseText(SQLModel, table=True):
     case_id: UUID = Field(sa_column=Column(ForeignKey("case_file.id"), primary_key=True))
     seq: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
     body: str = Field(sa_type=Text)
+    nonce: bytes = Field(sa_type=LargeBinary)
+
+
+class CasePin(SQLModel, table=True):
+    """Where the event `seq` moved a case's place to; erasable, with the nonce of that event's commitment.
+
+    The report stands as received: the newest pin is the place of the case, not what the citizen said.
+    """
+
+    __tablename__ = "case_pin"
+    __table_args__ = (CheckConstraint("lat BETWEEN -90 AND 90 AND lon BETWEEN -180 AND 180", name="case_pin_range"),)
+
+    case_id: UUID = Field(sa_column=Column(ForeignKey("case_file.id"), primary_key=True))
+    seq: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    lat: float = Field(sa_type=Float)
+    lon: float = Field(sa_type=Float)
+    accuracy_m: float = Field(sa_type=Float)
     nonce: bytes = Field(sa_type=LargeBinary)
 
 

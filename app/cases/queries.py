@@ -5,13 +5,14 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple, TypeVar
 from uuid import UUID
 
+from geopy.distance import geodesic
 from sqlalchemy import Boolean, ColumnElement, and_, literal_column, text, tuple_
 from sqlmodel import col, select
 
 from app.boundaries.models import BoundaryVersion
 from app.cases import policy, rules
-from app.cases.models import Case, CaseEvent, CaseHop, CasePhoto, CaseText, quoted
-from app.cases.rules import AT_UNIT, OPEN, Standing, State, Who
+from app.cases.models import Case, CaseEvent, CaseHop, CasePhoto, CasePin, CaseText, quoted
+from app.cases.rules import AT_UNIT, OPEN, Pin, Standing, State, Who
 from app.cases.schemas import (
     UNKNOWN_UNIT,
     CaseOut,
@@ -23,6 +24,7 @@ from app.cases.schemas import (
     RejectOut,
     ReportOut,
     StepOut,
+    SupersededOut,
     UnitOut,
 )
 from app.catalog.queries import catalogue
@@ -32,7 +34,7 @@ from app.core.errors import NOT_FOUND
 from app.core.http import Lang
 from app.core.paging import cut, decode_cursor
 from app.deadlines.models import SlaClock
-from app.deadlines.queries import clocks_of
+from app.deadlines.queries import clocks_of, superseded
 from app.identity.policy import Viewer
 from app.identity.rules import pseudonym
 from app.media.models import Media
@@ -143,7 +145,7 @@ def _one(session: Session, where: ColumnElement[bool], *, lock: bool) -> tuple[C
 
 def unit_in_force(session: Session, code: str) -> UUID:
     """The id of a unit that can be given a case today."""
-    unit = orgunits.directory(session).by_code(code, clock.local_day(clock.now()))
+    unit = directory(session).by_code(code, clock.local_day(clock.now()))
     if unit is None or unit.level == "province":
         raise UNKNOWN_UNIT.error(unit=code, pointer="/unit")
     return unit.id
@@ -243,6 +245,43 @@ def public_reports(
 # --- everything about one case --------------------------------------------------------------------------------------
 
 
+def place_of(session: Session, case: Case) -> Pin | None:
+    """Where a case lies: its newest pin, else where the citizen said; None where there are only words."""
+    if (moved := newest_pins(session, [case]).get(case.id)) is not None:
+        return moved
+    return said_place(session.get_one(ReportContent, case.report_id))
+
+
+def said_place(content: ReportContent | PublicCopy) -> Pin | None:
+    """The place that a report, or its public copy, names."""
+    if content.lat is None or content.lon is None:
+        return None
+    return Pin(content.lat, content.lon, (content.accuracy_m or 0) if isinstance(content, ReportContent) else 0)
+
+
+def newest_pins(session: Session, cases: Iterable[Case]) -> dict[UUID, Pin]:
+    """The newest pin of each case that was moved and whose pin was not erased."""
+    moved = [(case.id, case.pin_seq) for case in cases if case.pin_seq is not None]
+    if not moved:
+        return {}
+    rows = select(CasePin).where(tuple_(col(CasePin.case_id), col(CasePin.seq)).in_(moved))
+    return {row.case_id: Pin(row.lat, row.lon, row.accuracy_m) for row in session.exec(rows)}
+
+
+def pins_of(session: Session, case: Case) -> dict[int, Pin]:
+    """All pins of a case, by the event that moved it there."""
+    if case.pin_seq is None:
+        return {}
+    rows = session.exec(select(CasePin).where(CasePin.case_id == case.id))
+    return {row.seq: Pin(row.lat, row.lon, row.accuracy_m) for row in rows}
+
+
+def is_approximate(session: Session, case: Case) -> bool:
+    """Whether the boundaries that placed the case are estimates."""
+    version = session.get(BoundaryVersion, case.boundary_version_id) if case.boundary_version_id else None
+    return version is not None and version.accuracy == "approximate"
+
+
 def clocks_of_cycle(session: Session, case: Case) -> set[str]:
     """The kinds of clocks that have run in the case's present cycle."""
     return set(
@@ -287,6 +326,9 @@ class Views:
         """A case as staff in charge see it."""
         case, report, session = seen.case, seen.report, self.session
         content = session.get_one(ReportContent, report.id)
+        said, pins = said_place(content), pins_of(session, case)
+        place = pins.get(case.pin_seq or 0, said)
+        events = history(session, [case.id])[case.id]
         return CaseOut(
             **self._common(case, content.description),
             citizen=pseudonym(report.account_id, case.id),
@@ -296,18 +338,22 @@ class Views:
             published=case.published_at is not None,
             hidden=case.hidden_at is not None,
             description=content.description,
-            location=_place(content.lat, content.lon, content.accuracy_m),
+            location=_place(place),
+            reported_location=_place(said),
+            moved_m=_metres(said, place),
             address=content.address,
             place_text=content.place_text,
+            suggested=self.unit(case.suggested_id),
+            commune_confirmed=case.commune_confirmed,
             candidates=[unit for each in case.candidate_ids if (unit := self.unit(each))],
-            boundary_approximate=self._is_approximate(case),
+            boundary_approximate=is_approximate(session, case),
             cycle=case.cycle,
             outcome=case.outcome,
             rating=case.rating,
-            photos=self._photos(case, report, content),
-            clocks=[ClockOut.model_validate(clock_, from_attributes=True) for clock_ in clocks_of(session, case.id)],
+            photos=self._photos(case, report, place),
+            clocks=_clocks(session, case, replanned=any(rules.replans(event.verb) for event, _ in events)),
             hops=[self._hop(hop) for hop in _hops(session, case.id)],
-            events=[self._event(event, body) for event, body in history(session, [case.id])[case.id]],
+            events=[self._event(event, body, pins) for event, body in events],
             allowed_actions=allowed_actions(session, seen),
         )
 
@@ -323,10 +369,12 @@ class Views:
         case_ids = [seen.case.id for seen in page]
         after_media = _after_media(self.session, case_ids, public_only=not mine)
         events = history(self.session, case_ids)
+        pins = newest_pins(self.session, [seen.case for seen in page]) if mine else {}
         return [
             self._report(
                 seen,
                 said[seen.report.id],
+                place=pins.get(seen.case.id) or said_place(said[seen.report.id]),
                 media=media.get(seen.report.id, []),
                 after_media=after_media.get(seen.case.id, []),
                 events=events[seen.case.id],
@@ -350,6 +398,7 @@ class Views:
         seen: Seen,
         said: ReportContent | PublicCopy,
         *,
+        place: Pin | None,
         media: list[UUID],
         after_media: list[UUID],
         events: Sequence[tuple[CaseEvent, str | None]],
@@ -363,7 +412,7 @@ class Views:
             mine=mine,
             category=case.category_code,
             description=said.description,
-            location=_place(said.lat, said.lon, content.accuracy_m if content else None),
+            location=_place(place, exact=mine),
             address=content.address if content else None,
             place_text=content.place_text if content else None,
             visibility=report.visibility,
@@ -399,7 +448,7 @@ class Views:
             reference=case.reference,
             category=case.category_code,
             description=copy.description,
-            location=_place(copy.lat, copy.lon, None),
+            location=_place(said_place(copy), exact=False),
             commune=commune.name if commune else None,
             unit=unit.name if unit else None,
             status=case.state,
@@ -428,10 +477,6 @@ class Views:
             "version": case.version,
         }
 
-    def _is_approximate(self, case: Case) -> bool:
-        version = self.session.get(BoundaryVersion, case.boundary_version_id) if case.boundary_version_id else None
-        return version is not None and version.accuracy == "approximate"
-
     def _rejection(self, code: str | None) -> RejectOut | None:
         known = self.catalogue.reject(code) if code else None
         if known is None:
@@ -443,7 +488,7 @@ class Views:
             turn_to=known.turn_to_en if english else known.turn_to_vi,
         )
 
-    def _photos(self, case: Case, report: Report, content: ReportContent) -> list[PhotoOut]:
+    def _photos(self, case: Case, report: Report, place: Pin | None) -> list[PhotoOut]:
         reported = select(Media).join(ReportMedia, col(ReportMedia.media_id) == Media.id)
         after = select(Media).join(CasePhoto, col(CasePhoto.media_id) == Media.id)
         before = self.session.exec(
@@ -454,7 +499,7 @@ class Views:
                 id=media.id,
                 kind="report",
                 state=photo_state(media),
-                hint_distance_m=_far(media, content),
+                hint_distance_m=_far(media, place),
                 taken_at=media.exif_taken_at,
             )
             for media in before
@@ -476,7 +521,8 @@ class Views:
             outcome=hop.outcome,
         )
 
-    def _event(self, event: CaseEvent, body: str | None) -> EventOut:
+    def _event(self, event: CaseEvent, body: str | None, pins: Mapping[int, Pin]) -> EventOut:
+        kept = event.seq in pins if event.verb == "move_pin" else body is not None
         return EventOut(
             seq=event.seq,
             at=event.at,
@@ -487,7 +533,7 @@ class Views:
             unit=self.unit(event.unit_id),
             code=event.code,
             text=body,
-            erased=event.seq > 1 and event.commitment is not None and body is None,
+            erased=event.seq > 1 and event.commitment is not None and not kept,
             hash=event.hash.hex(),
         )
 
@@ -513,15 +559,46 @@ class Views:
         ]
 
 
-def _place(lat: float | None, lon: float | None, accuracy_m: float | None) -> LocationOut | None:
-    return None if lat is None or lon is None else LocationOut(lat=lat, lon=lon, accuracy_m=accuracy_m)
-
-
-def _far(media: Media, content: ReportContent) -> int | None:
-    if content.lat is None or content.lon is None:
+def _place(place: Pin | None, *, exact: bool = True) -> LocationOut | None:
+    """A place on the wire; how exact it is believed to be is nobody's business but its author's and the staff's."""
+    if place is None:
         return None
-    metres = far_hint(media, content.lat, content.lon)
+    return LocationOut(lat=place.lat, lon=place.lon, accuracy_m=place.accuracy_m if exact else None)
+
+
+def _metres(said: Pin | None, place: Pin | None) -> int | None:
+    """How far a case was moved from where the citizen said, geodesic on WGS 84; None where it was not."""
+    if said is None or place is None or said == place:
+        return None
+    metres: float = geodesic(said[:2], place[:2]).m
+    return round(metres)
+
+
+def _far(media: Media, place: Pin | None) -> int | None:
+    metres = far_hint(media, place.lat, place.lon) if place else None
     return None if metres is None else round(metres)
+
+
+def _clocks(session: Session, case: Case, *, replanned: bool) -> list[ClockOut]:
+    """The clocks of a case, each with the deadlines it had before."""
+    before = superseded(session, case.id) if replanned else []
+    return [
+        ClockOut(
+            kind=row.kind,
+            cycle=row.cycle,
+            started_at=row.started_at,
+            due_at=row.due_at,
+            stopped_at=row.stopped_at,
+            met=row.met,
+            breached_at=row.breached_at,
+            superseded=[
+                SupersededOut.model_validate(each, from_attributes=True)
+                for each in before
+                if (each.kind, each.started_seq) == (row.kind, row.started_seq)
+            ],
+        )
+        for row in clocks_of(session, case.id)
+    ]
 
 
 def _hops(session: Session, case_id: UUID) -> Sequence[CaseHop]:

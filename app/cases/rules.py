@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from app.deadlines.rules import ClockKind
@@ -42,6 +42,7 @@ S, W = State, Who
 STATES = tuple(State)
 OPEN = (S.VERIFYING, S.ROUTING, S.TRIAGE, S.ASSIGNED, S.ACCEPTED, S.IN_PROGRESS)
 AT_UNIT = (S.ASSIGNED, S.ACCEPTED, S.IN_PROGRESS)
+UNACCEPTED = (S.VERIFYING, S.ROUTING, S.TRIAGE, S.ASSIGNED)
 SHOWABLE = (*OPEN, S.RESOLVED, S.CLOSED)
 
 # What waits to be routed, in SQL. A literal, so that the partial index `case_file_owed_routing` serves it.
@@ -49,6 +50,13 @@ OWED_ROUTING = f"state = '{S.ROUTING}'"
 
 STAFF = frozenset({W.OFFICER, W.LEAD})
 ASSIGN_CLOCKS: tuple[ClockKind, ...] = ("accept", "first_response", "resolve")
+# The clocks by whose deadlines somebody must act next; of an urgent report resolving may be due before accepting.
+AWAITED: Mapping[State, tuple[ClockKind, ...]] = {
+    S.VERIFYING: ("verify",),
+    S.ASSIGNED: ("accept", "resolve"),
+    S.ACCEPTED: ("resolve",),
+    S.IN_PROGRESS: ("resolve",),
+}
 ALL: Literal["all"] = "all"
 REOPEN_WITHIN = timedelta(days=30)
 CLOSE_AFTER = timedelta(days=10)
@@ -56,7 +64,7 @@ CLOSE_AFTER = timedelta(days=10)
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One allowed move. `target` None keeps the state."""
+    """One allowed move. `target` None keeps the state; `replans` measures the running clocks anew (deadline rule 4)."""
 
     source: State
     verb: str
@@ -64,6 +72,7 @@ class Rule:
     who: frozenset[Who]
     starts: tuple[ClockKind, ...] = ()
     stops: tuple[ClockKind, ...] | Literal["all"] = ()
+    replans: bool = False
 
 
 def _rule(
@@ -74,9 +83,10 @@ def _rule(
     *,
     starts: tuple[ClockKind, ...] = (),
     stops: tuple[ClockKind, ...] | Literal["all"] = (),
+    replans: bool = False,
 ) -> list[Rule]:
     sources = [source] if isinstance(source, State) else list(source)
-    return [Rule(state, verb, target, frozenset(who), starts, stops) for state in sources]
+    return [Rule(state, verb, target, frozenset(who), starts, stops, replans) for state in sources]
 
 
 # fmt: off
@@ -95,14 +105,20 @@ WORKFLOW: tuple[Rule, ...] = (
     *_rule(S.RESOLVED,                   "close",           S.CLOSED,       {W.SYSTEM}),
     *_rule((S.RESOLVED, S.CLOSED),       "reopen",          S.ASSIGNED,     {W.CITIZEN, W.DISPATCHER}, starts=ASSIGN_CLOCKS),
     *_rule(OPEN,                         "reject",          S.REJECTED,     {W.DISPATCHER},          stops=ALL),
-    *_rule((S.VERIFYING, S.ROUTING, S.TRIAGE, S.ASSIGNED),
-                                         "withdraw",        S.WITHDRAWN,    {W.CITIZEN},             stops=ALL),
+    *_rule(UNACCEPTED,                   "withdraw",        S.WITHDRAWN,    {W.CITIZEN},             stops=ALL),
+    # What was corrected sends the case elsewhere.
+    *_rule((S.TRIAGE, *AT_UNIT),         "reroute",         S.ROUTING,      {W.SYSTEM},              stops=("accept",)),
     # Without a change of state.
     *_rule(OPEN,                         "add_information", None,           {W.CITIZEN}),
     *_rule(AT_UNIT,                      "message",         None,           STAFF | {W.DISPATCHER},  stops=("first_response",)),
     *_rule((S.RESOLVED, S.CLOSED),       "rate",            None,           {W.CITIZEN}),
+    *_rule(UNACCEPTED,                   "move_pin",        None,           {W.CITIZEN, W.DISPATCHER}),
+    *_rule((S.ACCEPTED, S.IN_PROGRESS),  "move_pin",        None,           {W.DISPATCHER}),
+    *_rule(UNACCEPTED,                   "recategorise",    None,           {W.CITIZEN, W.DISPATCHER}, replans=True),
+    *_rule((S.ACCEPTED, S.IN_PROGRESS),  "recategorise",    None,           {W.DISPATCHER},          replans=True),
+    *_rule(OPEN,                         "set_urgency",     None,           {W.DISPATCHER},          replans=True),
     *_rule(SHOWABLE,                     "publish",         None,           {W.DISPATCHER, W.SYSTEM}),
-    *_rule(STATES,                       "hide",            None,           {W.DISPATCHER}),
+    *_rule(STATES,                       "hide",            None,           {W.DISPATCHER, W.SYSTEM}),
     *_rule(SHOWABLE,                     "unhide",          None,           {W.DISPATCHER}),
 )
 # fmt: on
@@ -112,6 +128,7 @@ _BY_STATE_AND_VERB = {(rule.source, rule.verb): rule for rule in WORKFLOW}
 HOP_OUTCOMES = {
     "return": "returned",
     "transfer": "transferred",
+    "reroute": "rerouted",  # nobody's misroute: the unit was right for what was known
     "resolve": "resolved",
     "reject": "rejected",
     "withdraw": "withdrawn",
@@ -123,12 +140,25 @@ NOTIFIES = {
     "message": "report_message",
     "resolve": "report_resolved",
     "reject": "report_rejected",
+    "recategorise": "report_recategorised",
+    "set_urgency": "report_urgency_set",
+    "reroute": "report_rerouted",
 }
+
+
+def tells(verb: str, actor_kind: str) -> str | None:
+    """The template of the message that an event owes the citizen, who is never told of what they did themselves."""
+    return None if actor_kind == "citizen" else NOTIFIES.get(verb)
 
 
 def rule_for(state: str, verb: str) -> Rule | None:
     """The row of the table for `verb` in `state`, None where the workflow does not allow it."""
     return _BY_STATE_AND_VERB.get((State(state), verb))
+
+
+def replans(verb: str) -> bool:
+    """Whether a move measures the running clocks anew."""
+    return any(rule.replans for rule in WORKFLOW if rule.verb == verb)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +190,7 @@ def applies(verb: str, standing: Standing, who: frozenset[Who], now: datetime) -
         case "hide":
             return standing.is_published and not standing.is_hidden
         case "unhide":
-            return standing.is_published and standing.is_hidden
+            return standing.is_published and standing.is_hidden and standing.may_be_public
         case "reopen" if W.DISPATCHER not in who:
             return standing.resolved_at is not None and now <= standing.resolved_at + REOPEN_WITHIN
         case _:
@@ -189,7 +219,10 @@ CITIZEN_WORDS: Mapping[State, tuple[str, str]] = {
 
 
 # The verbs whose texts a citizen reads in the history of an own report, and everybody in that of a public one.
-CITIZEN_READS = frozenset({"message", "resolve", "reject", "reopen", "withdraw", "add_information", "rate"})
+CITIZEN_READS = frozenset({
+    "message", "resolve", "reject", "reopen", "withdraw", "add_information", "rate",
+    "move_pin", "recategorise", "set_urgency",
+})  # fmt: skip
 PUBLIC_READS = frozenset({"resolve"})
 
 
@@ -197,6 +230,22 @@ def citizen_word(state: str, lang: str) -> str:
     """The word a citizen reads for a state, in vi or en."""
     vi, en = CITIZEN_WORDS[State(state)]
     return en if lang == "en" else vi
+
+
+# --- where a case lies ---------------------------------------------------------------------------------------------
+
+
+class Pin(NamedTuple):
+    """A place: WGS 84 degrees, and the radius in metres within which it is believed to be."""
+
+    lat: float
+    lon: float
+    accuracy_m: float
+
+
+def pin_text(pin: Pin, reason: str) -> str:
+    """What a `move_pin` event commits to: the new place and why, as canonical JSON."""
+    return json.dumps({**pin._asdict(), "reason": reason}, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
 # --- the chain ---------------------------------------------------------------------------------------------------

@@ -6,9 +6,10 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from app.catalog.rules import Urgency
 from app.core.errors import Problem
 from app.identity.rules import Purpose
-from app.reports.schemas import MEDIA_MAX, LocationOut, Text, each_once
+from app.reports.schemas import MEDIA_MAX, LocationIn, LocationOut, Text, each_once
 
 UNKNOWN_CATEGORY = Problem(
     "unknown_category",
@@ -193,8 +194,21 @@ class PhotoOut(BaseModel):
     taken_at: datetime | None = None
 
 
+class SupersededOut(BaseModel):
+    """A deadline that a clock had until event `seq`: by which version of which policy, and by which verb it ended."""
+
+    due_at: datetime
+    policy_id: UUID
+    at: datetime
+    seq: int
+    reason: str
+
+
 class ClockOut(BaseModel):
-    """One deadline: by when, stopped when, met or not; `breached_at` is the moment it ran out."""
+    """One deadline: by when, stopped when, met or not; `breached_at` is the moment it ran out first.
+
+    `superseded`: the deadlines it had before a new category or urgency, oldest first.
+    """
 
     kind: str
     cycle: int
@@ -203,6 +217,7 @@ class ClockOut(BaseModel):
     stopped_at: datetime | None
     met: bool | None
     breached_at: datetime | None
+    superseded: list[SupersededOut]
 
 
 class HopOut(BaseModel):
@@ -252,7 +267,12 @@ class CaseRow(BaseModel):
 
 
 class CaseOut(CaseRow):
-    """A case as staff in charge see it; the citizen is a pseudonym."""
+    """A case as staff in charge see it; the citizen is a pseudonym.
+
+    `location` is where the case lies now, `reported_location` where the citizen said, `moved_m` metres between them.
+    `suggested` is the machine's guess where a person chooses the unit, `commune_confirmed` whether a dispatcher said
+    that the place lies in `commune`.
+    """
 
     citizen: str
     channel: str
@@ -262,8 +282,12 @@ class CaseOut(CaseRow):
     hidden: bool
     description: str
     location: LocationOut | None
+    reported_location: LocationOut | None
+    moved_m: int | None
     address: str | None
     place_text: str | None
+    suggested: UnitOut | None
+    commune_confirmed: bool
     candidates: list[UnitOut]
     boundary_approximate: bool
     cycle: int
@@ -315,11 +339,15 @@ class RatingIn(BaseModel):
 
 
 class AssignIn(BaseModel):
-    """The unit that gets the case, by code."""
+    """The unit that gets the case, by code; `commune` confirms in which commune the place lies.
+
+    Giving a commune's case to a commune confirms that commune where the boundaries leave it open.
+    """
 
     model_config = _STRICT
 
     unit: str = Field(min_length=1, max_length=60)
+    commune: Annotated[str, Field(min_length=1, max_length=20)] | None = None
     note: Annotated[Text, Field(max_length=2000)] = ""
 
 
@@ -327,6 +355,42 @@ class TransferIn(ReasonIn):
     """The unit that gets the case, and why."""
 
     unit: str = Field(min_length=1, max_length=60)
+
+
+class PlaceIn(BaseModel):
+    """Where an own report really is; the reason is the citizen's choice."""
+
+    model_config = _STRICT
+
+    location: LocationIn
+    reason: Annotated[Text, Field(max_length=2000)] = ""
+
+
+class MovePinIn(ReasonIn):
+    """Where the case really lies, and why; the citizen reads the reason."""
+
+    location: LocationIn
+
+
+class CategoryIn(BaseModel):
+    """What an own report is really about; the reason is the citizen's choice."""
+
+    model_config = _STRICT
+
+    category: str = Field(min_length=1, max_length=60)
+    reason: Annotated[Text, Field(max_length=2000)] = ""
+
+
+class RecategoriseIn(ReasonIn):
+    """What the case is really about, and why; the citizen reads the reason."""
+
+    category: str = Field(min_length=1, max_length=60)
+
+
+class UrgencyIn(ReasonIn):
+    """How urgent the case is, and why; the citizen reads the reason."""
+
+    urgency: Urgency
 
 
 class PublishIn(BaseModel):

@@ -12,13 +12,14 @@ from sqlalchemy import CursorResult, text
 from sqlmodel import col, select
 
 from app.catalog.models import CategoryRow
+from app.catalog.rules import Urgency
 from app.core import clock
 from app.core.db import Session
 from app.core.packfile import Finding, PackError, read_with_source
 from app.core.versioned import bump
 from app.deadlines import queries
-from app.deadlines.models import EVERYONE, CalendarDay, DeadlinePolicy, SlaClock, WorkingHours
-from app.deadlines.rules import CLOCKS, ClockKind, breach, verdict
+from app.deadlines.models import EVERYONE, CalendarDay, DeadlinePolicy, SlaClock, SupersededDeadline, WorkingHours
+from app.deadlines.rules import CLOCKS, ClockKind, breach, replanned, verdict
 from app.deadlines.schemas import CalendarFile, PoliciesFile
 from app.identity.actions import audit
 
@@ -139,6 +140,48 @@ def stop_all(session: Session, case_id: UUID, at: datetime) -> list[SlaClock]:
     return stop(session, case_id=case_id, kinds=CLOCKS, at=at)
 
 
+def replan(
+    session: Session,
+    *,
+    case_id: UUID,
+    category_code: str,
+    urgency: Urgency | None,
+    seq: int,
+    actor_id: UUID | None,
+    reason: str,
+    at: datetime,
+) -> list[SlaClock]:
+    """Measure the running clocks of a case anew, from their original starts; returns all that run.
+
+    What each was measured by until the event `seq` stays beside it (deadline rule 4); see `rules.replanned`.
+    """
+    running = _open(session, case_id, CLOCKS)
+    for each in running:
+        kind = cast("ClockKind", each.kind)
+        policy = queries.policy_for(session, category_code, kind, each.started_at, urgency)
+        if policy.id == each.policy_id:
+            continue
+        session.add(
+            SupersededDeadline(
+                case_id=case_id,
+                kind=each.kind,
+                started_seq=each.started_seq,
+                seq=seq,
+                policy_id=each.policy_id,
+                due_at=each.due_at,
+                at=at,
+                actor_id=actor_id,
+                reason=reason,
+            )
+        )
+        calendar = queries.calendar(session)
+        new = replanned(
+            calendar, each.started_at, policy.duration, due_at=each.due_at, breached_at=each.breached_at, now=at
+        )
+        each.policy_id, each.due_at, each.breached_at = policy.id, new.due_at, new.breached_at
+    return running
+
+
 _BREACHES = text("""
 UPDATE sla_clock SET breached_at = due_at
 WHERE (case_id, kind, started_seq) IN (
@@ -212,12 +255,20 @@ def load_policies(session: Session, pack_dir: Path) -> Loaded:
     file = _policies_file(pack_dir, frozenset(codes))
     now = clock.now()
     before = {
-        (policy.clock, policy.category_code, policy.valid_from, policy.duration, policy.decision, policy.belief)
+        (
+            policy.clock,
+            policy.category_code,
+            policy.urgency,
+            policy.valid_from,
+            policy.duration,
+            policy.decision,
+            policy.belief,
+        )
         for policies in queries.policies_entered(session).values()
         for policy in policies
     }
     wanted = [
-        (entry.clock, code, entry.valid_from, entry.duration(), entry.decision, entry.belief)
+        (entry.clock, code, entry.urgency, entry.valid_from, entry.duration(), entry.decision, entry.belief)
         for entry in file.policies
         for code in entry.codes()
     ]
@@ -225,6 +276,7 @@ def load_policies(session: Session, pack_dir: Path) -> Loaded:
     session.add_all(
         DeadlinePolicy(
             category_code=code,
+            urgency=urgency,
             clock=kind,
             kind=duration.kind,
             minutes=duration.minutes,
@@ -233,11 +285,12 @@ def load_policies(session: Session, pack_dir: Path) -> Loaded:
             decision=decision,
             belief=belief,
         )
-        for kind, code, valid_from, duration, decision, belief in fresh
+        for kind, code, urgency, valid_from, duration, decision, belief in fresh
     )
     entered = [
-        f"{kind} {code or EVERYONE} from {valid_from}: {duration.minutes} minutes {duration.kind}"
-        for kind, code, valid_from, duration, _, _ in fresh
+        f"{kind} {' '.join(filter(None, (code or EVERYONE, urgency)))} from {valid_from}:"
+        f" {duration.minutes} minutes {duration.kind}"
+        for kind, code, urgency, valid_from, duration, _, _ in fresh
     ]
     return _finish(session, "policies.yaml", entered, len(wanted) - len(fresh))
 

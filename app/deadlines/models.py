@@ -3,7 +3,16 @@
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, DateTime, Index, SmallInteger, Text, UniqueConstraint, text
+from sqlalchemy import (
+    CheckConstraint,
+    DateTime,
+    ForeignKeyConstraint,
+    Index,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlmodel import Field, SQLModel
 
 from app.core.clock import now
@@ -57,7 +66,10 @@ class CalendarDay(SQLModel, table=True):
 
 
 class DeadlinePolicy(SQLModel, table=True):
-    """How long a clock may run for a category (null: every category without its own row), from a day on."""
+    """How long a clock may run for a category (null: every category without its own row), from a day on.
+
+    With an urgency: for cases to which somebody gave it, against what their category has of itself.
+    """
 
     __tablename__ = "deadline_policy"
     __table_args__ = (
@@ -68,8 +80,10 @@ class DeadlinePolicy(SQLModel, table=True):
         CheckConstraint("kind IN ('working', 'calendar', 'continuous')", name="ck_deadline_policy_kind"),
         CheckConstraint("minutes > 0", name="ck_deadline_policy_minutes"),
         CheckConstraint("kind <> 'calendar' OR mod(minutes, 1440) = 0", name="ck_deadline_policy_whole_days"),
+        CheckConstraint("urgency IN ('normal', 'urgent')", name="ck_deadline_policy_urgency"),
         UniqueConstraint(
             "category_code",
+            "urgency",
             "clock",
             "valid_from",
             "entered_at",
@@ -80,6 +94,7 @@ class DeadlinePolicy(SQLModel, table=True):
 
     id: UUID = Field(default_factory=uuid7, primary_key=True)
     category_code: str | None = Field(default=None, foreign_key="category.code", sa_type=Text)
+    urgency: str | None = Field(default=None, sa_type=Text)
     clock: str = Field(sa_type=Text)
     kind: str = Field(sa_type=Text)
     minutes: int
@@ -114,3 +129,29 @@ class SlaClock(SQLModel, table=True):
     stopped_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
     met: bool | None = None
     breached_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+
+
+class SupersededDeadline(SQLModel, table=True):
+    """The deadline a running clock had until the event `seq` gave the case another category or urgency. Append-only.
+
+    `policy_id` is the version it was measured by; `reason` the verb of that event, whose text says more.
+    """
+
+    __tablename__ = "superseded_deadline"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["case_id", "kind", "started_seq"],
+            ["sla_clock.case_id", "sla_clock.kind", "sla_clock.started_seq"],
+            name="superseded_deadline_clock",
+        ),
+    )
+
+    case_id: UUID = Field(primary_key=True)
+    kind: str = Field(primary_key=True, sa_type=Text)
+    started_seq: int = Field(primary_key=True)
+    seq: int = Field(primary_key=True)
+    policy_id: UUID = Field(foreign_key="deadline_policy.id")
+    due_at: datetime = Field(sa_type=DateTime(timezone=True))
+    at: datetime = Field(sa_type=DateTime(timezone=True), description="when it was superseded")
+    actor_id: UUID | None = Field(default=None)
+    reason: str = Field(sa_type=Text)

@@ -9,10 +9,11 @@ from uuid import UUID
 
 from sqlmodel import col, select
 
+from app.catalog.rules import Urgency
 from app.core import clock as time
 from app.core.db import Session
 from app.core.versioned import Versioned
-from app.deadlines.models import EVERYONE, CalendarDay, DeadlinePolicy, SlaClock, WorkingHours
+from app.deadlines.models import EVERYONE, CalendarDay, DeadlinePolicy, SlaClock, SupersededDeadline, WorkingHours
 from app.deadlines.rules import (
     ClockKind,
     DayState,
@@ -24,11 +25,14 @@ from app.deadlines.rules import (
     Week,
     WorkingCalendar,
     due,
+    policies_asked,
     policy_in_force,
     week_in_force,
 )
 
 TOPIC = "calendar"
+# Category (None: default), urgency somebody gave (None: the category's own), clock.
+PolicyKey = tuple[str | None, str | None, str]
 _YEARS_AHEAD = 10
 
 
@@ -41,7 +45,7 @@ class Timekeeping:
     """Everything that decides on deadlines, as of one version."""
 
     calendars: Mapping[str, WorkingCalendar]
-    policies: Mapping[tuple[str | None, str], list[Policy]]
+    policies: Mapping[PolicyKey, list[Policy]]
 
 
 def calendar(session: Session, unit_group: str = EVERYONE) -> WorkingCalendar:
@@ -50,19 +54,26 @@ def calendar(session: Session, unit_group: str = EVERYONE) -> WorkingCalendar:
     return calendars.get(unit_group) or calendars[EVERYONE]
 
 
-def policy_for(session: Session, category_code: str, clock: ClockKind, at: datetime) -> Policy:
-    """Find the policy a clock started at `at` is measured by: the category's own, else the default of the clock."""
+def policy_for(
+    session: Session, category_code: str, clock: ClockKind, at: datetime, urgency: Urgency | None = None
+) -> Policy:
+    """Find the policy a clock started at `at` is measured by: the category's own, else the default of the clock.
+
+    `urgency` where somebody gave the case another one than its category has, see `rules.policies_asked`.
+    """
     policies = _held.get(session).policies
     day = at.astimezone(time.LOCAL).date()
-    for code in (category_code, None):
-        if policy := policy_in_force(policies.get((code, clock), ()), day):
+    for code, given in policies_asked(category_code, urgency):
+        if policy := policy_in_force(policies.get((code, given, clock), ()), day):
             return policy
     raise NoPolicyError(f"no policy for the clock {clock} of {category_code} on {day}: load the pack")
 
 
-def deadline(session: Session, category_code: str, clock: ClockKind, start: datetime) -> Planned:
-    """Policy and due moment of a clock that starts at `start`."""
-    policy = policy_for(session, category_code, clock, start)
+def deadline(
+    session: Session, category_code: str, clock: ClockKind, start: datetime, urgency: Urgency | None = None
+) -> Planned:
+    """Policy and due moment of a clock that starts at `start`; `urgency` as for `policy_for`."""
+    policy = policy_for(session, category_code, clock, start, urgency)
     return Planned(policy.id, due(calendar(session), start, policy.duration))
 
 
@@ -79,6 +90,12 @@ def clocks_of(session: Session, case_id: UUID) -> list[SlaClock]:
     """All clocks of a case in the order they started."""
     rows = select(SlaClock).where(SlaClock.case_id == case_id)
     return list(session.exec(rows.order_by(col(SlaClock.started_seq), col(SlaClock.kind))))
+
+
+def superseded(session: Session, case_id: UUID) -> list[SupersededDeadline]:
+    """The deadlines that clocks of a case had before, oldest first."""
+    rows = select(SupersededDeadline).where(SupersededDeadline.case_id == case_id)
+    return list(session.exec(rows.order_by(col(SupersededDeadline.seq))))
 
 
 def days_in_force(session: Session) -> dict[tuple[str, date], DayState]:
@@ -104,11 +121,11 @@ def weeks_entered(session: Session) -> dict[str, dict[tuple[date, datetime], dic
     return dict(weeks)
 
 
-def policies_entered(session: Session) -> dict[tuple[str | None, str], list[Policy]]:
-    """Every policy ever entered, by category (None: default) and clock, oldest entry first."""
-    policies: dict[tuple[str | None, str], list[Policy]] = defaultdict(list)
+def policies_entered(session: Session) -> dict[PolicyKey, list[Policy]]:
+    """Every policy ever entered, by whom it is for, oldest entry first."""
+    policies: dict[PolicyKey, list[Policy]] = defaultdict(list)
     for row in session.exec(select(DeadlinePolicy).order_by(col(DeadlinePolicy.entered_at))):
-        policies[row.category_code, row.clock].append(
+        policies[row.category_code, row.urgency, row.clock].append(
             Policy(
                 id=row.id,
                 category_code=row.category_code,
@@ -118,6 +135,7 @@ def policies_entered(session: Session) -> dict[tuple[str | None, str], list[Poli
                 entered_at=row.entered_at,
                 decision=row.decision,
                 belief=row.belief,
+                urgency=cast("Urgency | None", row.urgency),
             )
         )
     return dict(policies)

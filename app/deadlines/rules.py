@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal
 from uuid import UUID
 
+from app.catalog.rules import Urgency
 from app.core.clock import LOCAL
 
 Kind = Literal["working", "calendar", "continuous"]
@@ -52,7 +53,10 @@ class Duration:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """One policy row, as clocks need it. `category_code` None is the default of its clock."""
+    """One policy row, as clocks need it. `category_code` None is the default of its clock.
+
+    `urgency` set: for cases to which somebody gave that urgency, against what their category has of itself.
+    """
 
     id: UUID
     category_code: str | None
@@ -62,6 +66,7 @@ class Policy:
     entered_at: datetime
     decision: str | None
     belief: bool
+    urgency: Urgency | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,14 @@ class Planned:
 
     policy_id: UUID
     due_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Replanned:
+    """What a running clock is measured by from now on."""
+
+    due_at: datetime
+    breached_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +205,40 @@ def verdict(due_at: datetime, stopped_at: datetime) -> bool:
 def breach(due_at: datetime, until: datetime) -> datetime | None:
     """When the deadline was breached, seen from `until`: the due moment itself, whoever notices and however late."""
     return None if verdict(due_at, until) else due_at
+
+
+def replanned(
+    calendar: WorkingCalendar,
+    started_at: datetime,
+    duration: Duration,
+    *,
+    due_at: datetime,
+    breached_at: datetime | None,
+    now: datetime,
+) -> Replanned:
+    """Measure a running clock anew, from its original start (DOMAIN.md, deadline rule 4).
+
+    A breach of the deadline it had until `now` stays, whether or not anybody had recorded it. Pauses, once there are
+    any, belong into `due`, which alone turns a start into a deadline: then they are kept here as well.
+    """
+    return Replanned(due(calendar, started_at, duration), breached_at or breach(due_at, now))
+
+
+def policies_asked(category_code: str, urgency: Urgency | None) -> tuple[tuple[str | None, Urgency | None], ...]:
+    """Whose policies decide, in turn, as category and urgency; `urgency` None: the case is as urgent as its category.
+
+    A case made urgent has the deadlines of urgent cases where there are any. One that is no longer urgent never has
+    those of its urgent category.
+    """
+    own: tuple[tuple[str | None, Urgency | None], ...] = ((category_code, None),)
+    given: tuple[tuple[str | None, Urgency | None], ...] = ((category_code, urgency), (None, urgency))
+    match urgency:
+        case None:
+            return (*own, (None, None))
+        case "urgent":
+            return (*given, *own, (None, None))
+        case "normal":
+            return (*given, (None, None))
 
 
 def week_in_force(versions: Mapping[tuple[date, datetime], Week]) -> list[tuple[date, Week]]:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from app.catalog.rules import Urgency
 from app.core.packfile import PackModel
 from app.deadlines.rules import DAY, WORKING_DAY, ClockKind, DayState, Duration, Interval, Kind
 
@@ -96,10 +97,11 @@ class CalendarFile(PackModel):
 
 
 class PolicyIn(PackModel):
-    """One deadline for one clock, as a default or for some categories."""
+    """One deadline for one clock, as a default or for some categories; `urgency`: for cases that were given it."""
 
     clock: ClockKind
     categories: Annotated[list[str], Field(min_length=1)] | None = None
+    urgency: Urgency | None = None
     kind: Kind
     days: Annotated[int, Field(ge=1, le=400)] | None = None
     hours: Annotated[int, Field(ge=1, le=9600)] | None = None
@@ -136,16 +138,16 @@ class PoliciesFile(PackModel):
         self, clocks: tuple[ClockKind, ...], categories: frozenset[str]
     ) -> Iterator[tuple[str, tuple[str | int, ...]]]:
         """Sentences about what is missing, unknown or said twice, with the place of each."""
-        seen: set[tuple[ClockKind, str | None, date]] = set()
+        seen: set[tuple[ClockKind, str | None, Urgency | None, date]] = set()
         for place, policy in enumerate(self.policies):
             for code in policy.codes():
                 if code is not None and code not in categories:
                     yield f"There is no category {code!r}.", ("policies", place, "categories")
-                if (key := (policy.clock, code, policy.valid_from)) in seen:
+                if (key := (policy.clock, code, policy.urgency, policy.valid_from)) in seen:
                     name = code or "the default"
                     yield f"{policy.clock} of {name} from {policy.valid_from} stands here twice.", ("policies", place)
                 seen.add(key)
-        known = {(clock, code) for clock, code, _ in seen}
+        known = {(clock, code) for clock, code, urgency, _ in seen if urgency is None}
         for clock in clocks:
             if (clock, None) not in known:
                 yield f"The clock {clock} has no default.", ("policies",)

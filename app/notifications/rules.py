@@ -79,6 +79,18 @@ TEMPLATES: Mapping[str, Template] = {
         vi="Phản ánh {reference} đã bị từ chối. Vui lòng mở ứng dụng để xem lý do và nơi tiếp nhận phù hợp.",
         en="Report {reference} has been refused. Please open the app to see why and where to turn.",
     ),
+    "report_recategorised": Template(
+        vi="Lĩnh vực của phản ánh {reference} đã được đính chính, hạn xử lý được tính lại. Mời mở ứng dụng xem lý do.",
+        en="The category of report {reference} was corrected, its deadline set anew. Please open the app to see why.",
+    ),
+    "report_urgency_set": Template(
+        vi="Mức độ khẩn của phản ánh {reference} đã thay đổi, hạn xử lý được tính lại. Vui lòng mở ứng dụng để xem.",
+        en="The urgency of report {reference} has changed, its deadline was set anew. Please open the app to see why.",
+    ),
+    "report_rerouted": Template(
+        vi="Do đính chính vị trí hoặc lĩnh vực, phản ánh {reference} được chuyển đến đơn vị khác có trách nhiệm xử lý.",
+        en="Its place or category was corrected: report {reference} is being passed on to another unit responsible.",
+    ),
     "report_merged": Template(
         vi="Phản ánh {reference} trùng với một phản ánh khác và được theo dõi cùng phản ánh đó.",
         en="Report {reference} is a duplicate of another and is followed up together with it.",

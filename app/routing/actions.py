@@ -1,6 +1,6 @@
 """Routing what is owed: claim, decide and move in one transaction, so that a crash leaves the case owed."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import NAMESPACE_OID, UUID, uuid5
@@ -9,10 +9,11 @@ import structlog
 from sqlalchemy import text, update
 from sqlmodel import col, select
 
+from app.cases import actions as cases
 from app.cases.actions import SYSTEM, Owed, Routed, advance, advance_owed, claim_owed, make_public
 from app.cases.models import Case
-from app.cases.queries import standing
-from app.cases.rules import OWED_ROUTING, publishes_itself
+from app.cases.queries import Seen, place_of, standing
+from app.cases.rules import OWED_ROUTING, publishes_itself, rule_for
 from app.catalog.queries import catalogue
 from app.catalog.rules import Category
 from app.core import clock
@@ -20,10 +21,13 @@ from app.core.db import Session, transaction
 from app.core.packfile import Finding, PackError, Source, read_with_source
 from app.core.versioned import bump
 from app.identity.actions import audit
+from app.identity.policy import Viewer
 from app.orgunits.queries import Directory, directory
-from app.reports.models import Report
+from app.reports.models import Report, ReportContent
+from app.reports.schemas import LocationIn
 from app.routing.models import RoutingRule
 from app.routing.queries import MAX_ATTEMPTS, TOPIC, decision_for
+from app.routing.rules import Decision, goes_elsewhere
 from app.routing.schemas import RuleEntry, RulesFile
 
 FILE = "routing.yaml"
@@ -93,7 +97,9 @@ def _decided(session: Session, case: Owed) -> Routed:
     if case.lat is not None and case.lon is not None:
         point = (case.lat, case.lon, case.accuracy_m or 0.0)
     category = _category(session, case)
-    decision, placement = decision_for(session, category, point, case.stated_unit_id, case.received_at)
+    decision, placement = decision_for(
+        session, category, point, case.stated_unit_id, case.received_at, confirmed_id=case.confirmed_id
+    )
     return Routed(
         case,
         decision.unit_id,
@@ -101,10 +107,11 @@ def _decided(session: Session, case: Owed) -> Routed:
         decision.commune_id,
         decision.candidates,
         placement.boundary_version_id if placement else None,
+        decision.suggested_id,
     )
 
 
-def _category(session: Session, case: Owed) -> Category:
+def _category(session: Session, case: Owed | Case) -> Category:
     category = catalogue(session).category(case.category_code)
     if category is None:
         raise LookupError(case.category_code)
@@ -116,6 +123,44 @@ def _publish(session: Session, owed: Owed) -> None:
     if publishes_itself("auto", standing(session, case, report)):
         advance(session, case, report, "publish", SYSTEM)
         make_public(session, case, report.id)
+
+
+# --- what is corrected ----------------------------------------------------------------------------------------------
+
+
+def move_pin(session: Session, viewer: Viewer, seen: Seen, location: LocationIn, reason: str) -> None:
+    """Correct where a case lies; over a border it is routed anew."""
+    _correct(session, seen, "place", lambda: cases.move_pin(session, viewer, seen, location, reason))
+
+
+def recategorise(session: Session, viewer: Viewer, seen: Seen, code: str, reason: str) -> None:
+    """Correct what a case is about; where somebody else is in charge of that, it is routed anew."""
+    _correct(session, seen, "category", lambda: cases.recategorise(session, viewer, seen, code, reason))
+
+
+def _correct(session: Session, seen: Seen, why: str, correction: Callable[[], bool]) -> None:
+    """Do a correction; where it changes the answer the case leaves its unit in the same transaction, to be routed anew.
+
+    What is not at a unit or before a dispatcher is routed later anyhow, from what is then known.
+    """
+    case = seen.case
+    if rule_for(case.state, "reroute") is None:
+        correction()
+        return
+    before = _answer(session, case)
+    if correction() and goes_elsewhere(case.unit_id, before, _answer(session, case)):
+        advance(session, case, seen.report, "reroute", SYSTEM, code=why)
+
+
+def _answer(session: Session, case: Case) -> Decision:
+    """What the machine says to a case as it now stands."""
+    stated_id = session.get_one(ReportContent, case.report_id).stated_unit_id
+    confirmed_id = case.commune_id if case.commune_confirmed else None
+    place = place_of(session, case)
+    decision, _ = decision_for(
+        session, _category(session, case), place, stated_id, case.received_at, confirmed_id=confirmed_id
+    )
+    return decision
 
 
 # --- the province pack ---------------------------------------------------------------------------------------------

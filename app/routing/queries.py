@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -53,10 +54,13 @@ def decision_for(
     point: tuple[float, float, float] | None,
     stated_id: UUID | None,
     received_at: datetime,
+    *,
+    confirmed_id: UUID | None = None,
 ) -> tuple[Decision, Placement | None]:
     """Where a report goes, by the rules and boundaries in force when it was received.
 
-    `point` is latitude, longitude (WGS 84 degrees) and accuracy in metres.
+    `point` is latitude, longitude (WGS 84 degrees) and accuracy in metres. A commune that a dispatcher confirmed for it
+    is certain, whatever the boundaries are worth.
     """
     placement = locate(session, *point, received_at) if point else None
     place = Place("none", stated_id=stated_id)
@@ -68,6 +72,8 @@ def decision_for(
             approximate=placement.approximate,
             stated_id=stated_id,
         )
+    if confirmed_id is not None:
+        place = replace(place, commune_id=confirmed_id, approximate=False)
     day = clock.local_day(received_at)
     unit = directory(session).by_code(category.default_unit_code, day) if category.default_unit_code else None
     subject = Subject(category.code, category.group_code, category.level, unit.id if unit else None)

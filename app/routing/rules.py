@@ -108,6 +108,22 @@ def decide(subject: Subject, place: Place, rules: Sequence[RuleRow], day: date) 
     return answer(commune_id, reason)
 
 
+def goes_elsewhere(holder_id: UUID | None, before: Decision, after: Decision) -> bool:
+    """Whether a correction takes a case from who has it: the answer changed, and not to the unit that holds it already.
+
+    What people decided against the machine (a transfer, a return) stands as long as the machine would say the same as
+    before. A guess counts as an answer: approximate boundaries give no other. Without a holder a dispatcher waits to
+    choose, and is asked anew where the facts to choose by have changed.
+    """
+    if holder_id is not None:
+        old, new = (each.unit_id or each.suggested_id for each in (before, after))
+        return new not in (old, holder_id)
+    old_facts, new_facts = (
+        each.unit_id or (each.suggested_id, each.reason, each.commune_id) for each in (before, after)
+    )
+    return old_facts != new_facts
+
+
 def _matches(rule: RuleRow, subject: Subject, commune_id: UUID | None, day: date) -> bool:
     return (
         (rule.category == subject.category or (rule.category is None and rule.group == subject.group))

@@ -21,6 +21,8 @@ REWRITES = [
     "UPDATE audit_entry SET topic = 'forged'",
     "DELETE FROM audit_entry",
     "TRUNCATE identity_read",
+    "UPDATE superseded_deadline SET reason = 'forged'",
+    "DELETE FROM superseded_deadline",
 ]
 
 

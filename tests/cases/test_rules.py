@@ -19,6 +19,9 @@ def standing(state: str, **changes: Any) -> Standing:
     return Standing(state=state, **(values | changes))
 
 
+CORRECTIONS = {"move_pin", "recategorise", "set_urgency"}
+
+
 def test_one_row_decides_each_state_and_verb() -> None:
     pairs = [(rule.source, rule.verb) for rule in WORKFLOW]
     assert len(pairs) == len(set(pairs))
@@ -39,14 +42,20 @@ def test_every_open_case_can_be_brought_to_an_end() -> None:
 @pytest.mark.parametrize(
     ("state", "who", "verbs"),
     [
-        ("verifying", {Who.DISPATCHER}, {"verify", "reject", "publish"}),
-        ("verifying", {Who.CITIZEN}, {"withdraw", "add_information"}),
-        ("triage", {Who.DISPATCHER}, {"assign", "reject", "publish"}),
+        ("verifying", {Who.DISPATCHER}, {"verify", "reject", "publish"} | CORRECTIONS),
+        ("verifying", {Who.CITIZEN}, {"withdraw", "add_information", "move_pin", "recategorise"}),
+        ("routing", {Who.CITIZEN}, {"withdraw", "add_information", "move_pin", "recategorise"}),
+        ("triage", {Who.DISPATCHER}, {"assign", "reject", "publish"} | CORRECTIONS),
+        ("assigned", {Who.CITIZEN}, {"withdraw", "add_information", "move_pin", "recategorise"}),
+        ("assigned", {Who.DISPATCHER}, {"transfer", "reject", "publish", "message"} | CORRECTIONS),
         ("assigned", {Who.OFFICER}, {"accept", "return", "message"}),
         ("assigned", {Who.LEAD}, {"accept", "return", "transfer", "message"}),
         ("accepted", {Who.OFFICER}, {"return", "start", "resolve", "message"}),
         ("in_progress", {Who.OFFICER}, {"resolve", "message"}),
         ("accepted", {Who.CITIZEN}, {"add_information"}),
+        ("in_progress", {Who.CITIZEN}, {"add_information"}),
+        ("in_progress", {Who.DISPATCHER}, {"transfer", "reject", "publish", "message"} | CORRECTIONS),
+        ("in_progress", {Who.SYSTEM}, {"reroute", "publish"}),
         ("resolved", {Who.CITIZEN}, {"confirm", "reopen", "rate"}),
         ("resolved", {Who.OFFICER}, set()),
         ("closed", {Who.CITIZEN}, {"reopen", "rate"}),

@@ -43,14 +43,14 @@ def test_what_the_shipped_files_say() -> None:
     office = [(7 * 60 + 30, 11 * 60 + 30), (13 * 60, 17 * 60)]
     assert calendar.weeks() == {("*", date(2025, 7, 1)): dict.fromkeys(range(5), office)}
     minutes = {
-        (policy.clock, code): policy.duration().minutes
+        (policy.clock, code, policy.urgency): policy.duration().minutes
         for policy in read_yaml(PACK / "policies.yaml", PoliciesFile).policies
         for code in policy.codes()
     }
-    assert minutes["verify", None] == minutes["accept", None] == 480
-    assert minutes["answer", None] == 5 * 1440
-    assert minutes["resolve", "o_ga"] == 5 * 480
-    assert minutes["resolve", "ho_ga_mat_nap"] == 240
+    assert minutes["verify", None, None] == minutes["accept", None, None] == 480
+    assert minutes["answer", None, None] == 5 * 1440
+    assert minutes["resolve", "o_ga", None] == 5 * 480
+    assert minutes["resolve", "ho_ga_mat_nap", None] == minutes["resolve", None, "urgent"] == 240
 
 
 DAMAGES = [
