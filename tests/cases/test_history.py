@@ -24,6 +24,11 @@ REWRITES = [
     "UPDATE superseded_deadline SET reason = 'forged'",
     "DELETE FROM superseded_deadline",
 ]
+# Something to rewrite: a trigger for each row fires for none in an empty table.
+SUPERSEDED = """
+INSERT INTO superseded_deadline (case_id, kind, started_seq, seq, policy_id, due_at, at, reason)
+SELECT case_id, kind, started_seq, 2, policy_id, due_at, started_at, 'recategorise' FROM sla_clock
+"""
 
 
 @pytest.mark.parametrize(
@@ -36,7 +41,8 @@ def test_the_application_may_not_rewrite_history(connection: Connection, stateme
 
 def test_even_the_owner_meets_a_trigger(committed: Database) -> None:
     with db.transaction() as session:
-        submit(session, make.citizen(session), ReportIn(**make.report_body()), uuid4())
+        submit(session, make.citizen(session), ReportIn(**make.report_body(make.UNVERIFIED)), uuid4())
+        session.execute(text(SUPERSEDED))
     for statement in REWRITES:
         with psycopg.connect(committed.owner_url) as owner:
             with pytest.raises(psycopg.errors.RaiseException, match="append-only"):
