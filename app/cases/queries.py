@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from uuid import UUID
 
 from geopy.distance import geodesic
-from sqlalchemy import Boolean, ColumnElement, and_, literal_column, text, tuple_
+from sqlalchemy import Boolean, ColumnElement, and_, func, literal_column, text, tuple_
 from sqlmodel import col, select
 
 from app.boundaries.models import BoundaryVersion
@@ -266,6 +266,19 @@ def newest_pins(session: Session, cases: Iterable[Case]) -> dict[UUID, Pin]:
         return {}
     rows = select(CasePin).where(tuple_(col(CasePin.case_id), col(CasePin.seq)).in_(moved))
     return {row.case_id: Pin(row.lat, row.lon, row.accuracy_m) for row in session.exec(rows)}
+
+
+def newest_pin() -> ColumnElement[bool]:
+    """What joins a Case with its newest CasePin; outer, for most have none."""
+    return and_(col(CasePin.case_id) == Case.id, col(CasePin.seq) == Case.pin_seq)
+
+
+def place_columns() -> tuple[ColumnElement[float | None], ColumnElement[float | None]]:
+    """Where a case lies, of Case joined with ReportContent and, by `newest_pin`, with CasePin: latitude, longitude."""
+    return (
+        func.coalesce(col(CasePin.lat), col(ReportContent.lat)),
+        func.coalesce(col(CasePin.lon), col(ReportContent.lon)),
+    )
 
 
 def pins_of(session: Session, case: Case) -> dict[int, Pin]:

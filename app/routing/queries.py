@@ -10,7 +10,8 @@ from uuid import UUID
 from sqlmodel import col, select
 
 from app.boundaries.queries import Placement, locate
-from app.cases.models import Case
+from app.cases.models import Case, CasePin
+from app.cases.queries import newest_pin, place_columns
 from app.cases.rules import OPEN
 from app.catalog.queries import catalogue
 from app.catalog.rules import Category
@@ -88,10 +89,12 @@ def cases_that_move(
     None stands for no commune. Where no boundaries were in force before, the commune noted on the case counts.
     """
     moved: dict[tuple[UUID | None, UUID | None], list[str]] = defaultdict(list)
+    lat_now, lon_now = place_columns()
     rows = session.execute(
-        select(Case.reference, Case.commune_id, ReportContent.lat, ReportContent.lon)
+        select(Case.reference, Case.commune_id, lat_now, lon_now)
         .join(ReportContent, col(ReportContent.report_id) == Case.report_id)
-        .where(col(Case.state).in_(OPEN), col(ReportContent.lat).is_not(None))
+        .outerjoin(CasePin, newest_pin())
+        .where(col(Case.state).in_(OPEN), lat_now.is_not(None))
         .order_by(col(Case.received_at), col(Case.reference))
     )
     for reference, noted, lat, lon in rows:

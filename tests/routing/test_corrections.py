@@ -6,10 +6,13 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import shapely
 from fastapi.testclient import TestClient
+from shapely import box
 from sqlalchemy import text
 from sqlmodel import col, select
 
+from app.boundaries.rules import PointIndex
 from app.cases.models import Case, CaseEvent, CaseHop, CasePin
 from app.catalog.models import CategoryRow
 from app.core import clock
@@ -23,6 +26,7 @@ from app.main import app
 from app.notifications.models import Message
 from app.reports.models import PublicCopy, Report, ReportContent
 from app.routing.actions import assign_owed
+from app.routing.queries import cases_that_move
 from tests.support import make, places
 from tools import verify
 
@@ -122,6 +126,16 @@ def test_within_the_commune_nothing_but_the_place_changes(client: TestClient, se
     assert (mine["steps"][-1]["verb"], mine["steps"][-1]["text"]) == ("move_pin", WHY)
     assert session.exec(select(SlaClock.due_at).where(SlaClock.case_id == case_id)).all() == clocks
     assert_sound(session)
+
+
+def test_new_boundaries_ask_for_the_place_now(client: TestClient, session: Session) -> None:
+    case_id = make.routed(session, client, make.citizen(session), within=HOME)
+    moved(client, make.staff(session, "dispatcher"), case_id, pin(NEXT))
+    assign_owed()
+    home, other = make.unit_id(session, HOME), make.unit_id(session, NEXT)
+    # Boundaries that give the square of NEXT to HOME.
+    after = PointIndex.from_wkb({home: shapely.to_wkb(box(*places.square(NEXT)))}, {home: HOME})
+    assert cases_that_move(session, None, after) == {(other, home): [fresh(session, case_id).reference]}
 
 
 def test_a_departments_case_stays_and_lies_in_another_commune(client: TestClient, session: Session) -> None:
