@@ -257,9 +257,7 @@ def boundaries_compare(
         found = areas.compare_approximate(session, on)
         if found is None:
             raise DeliveryError([f"on {on} there are no surveyed boundaries, or no approximate ones, to compare"])
-        typer.echo(
-            f"Of the area, {found.share:.1%} lies in another commune in the approximate boundaries. The largest:"
-        )
+        typer.echo(f"The approximate boundaries put {found.share:.1%} of the area into another commune. The largest:")
         _show_moves(found.difference, found.names)
 
 

@@ -13,7 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from datetime import date
 from http import HTTPStatus
 from pathlib import Path
@@ -443,7 +443,8 @@ def _geojson(name: str, data: bytes, column: str, known: str | None) -> Iterator
         properties = feature.get("properties") if isinstance(feature, dict) else None
         code = _code(properties.get(column)) if isinstance(properties, dict) else None
         geometry = feature.get("geometry") if isinstance(feature, dict) else None
-        yield drawn(f"{name}, feature {place}", code or known, geometry)
+        item = drawn(f"{name}, feature {place}", code or known, geometry)
+        yield item if item.code else replace(item, fault=f"has no property `{column}`")
 
 
 def _no_number(word: str) -> None:

@@ -507,21 +507,22 @@ def _each(
     for item in delivered:
         found = _feature_faults(item, communes)
         if not found and item.code is not None and item.geometry is not None:
-            area, mended = _tidied(item.geometry)
-            tidy[item.code] = area, (*item.mended, *mended)
-            found = [f"{item.place}, code {item.code}: {fault}" for fault in _ring_faults(area)]
+            found = [f"{item.place}, code {item.code}: {fault}" for fault in _ring_faults(item.geometry)]
+            if not found:
+                area, mended = _tidied(item.geometry)
+                tidy[item.code] = area, (*item.mended, *mended)
         faults += found
     times = Counter(item.code for item in delivered if item.code in communes)
     for code, name in communes.items():
         if times[code] != 1:
             faults.append(f"{code} {name}: {f'delivered {times[code]} times' if times[code] else 'missing'}")
-    areas = {code: tidy[code][0] for code in sorted(tidy) if shapely.is_valid(tidy[code][0])}
+    areas = {code: tidy[code][0] for code in sorted(tidy)}
     return areas, [f"{code} {communes[code]}: {', '.join(tidy[code][1])}" for code in areas if tidy[code][1]], faults
 
 
 def _feature_faults(item: Delivered, communes: Mapping[str, str]) -> list[str]:
     if item.code is None:
-        return [f"{item.place}: has no property `code`"]
+        return [f"{item.place}: {item.fault or 'has no code'}"]
     where = f"{item.place}, code {item.code}"
     if item.code not in communes:
         return [f"{where}: is no commune on that day"]

@@ -284,10 +284,3 @@ def test_make_run_asks_once_and_only_while_boundaries_are_approximate(
     done = phananh("fetch", "--once")
     assert done.output.splitlines()[-1].startswith("Đã tải và dùng ranh giới đo đạc / surveyed boundaries")
     assert phananh("fetch", "--once").output == ""
-
-
-def bump_boundaries(session: Session) -> None:
-    from app.core.versioned import bump  # noqa: PLC0415
-
-    bump(session, "boundaries")
-    session.commit()

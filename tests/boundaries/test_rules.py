@@ -352,7 +352,7 @@ def test_missing_repeated_unknown_and_nameless_features_are_all_listed() -> None
     faults = list(check_delivery(items, NAMES | {"00003": "Xã Ba"}).faults)
     assert faults == [
         "b, feature 1, code 99999: is no commune on that day",
-        "b, feature 2: has no property `code`",
+        "b, feature 2: has no code",
         "00001 Xã Một: delivered 2 times",
         "00003 Xã Ba: missing",
     ]
