@@ -44,7 +44,7 @@ def test_one_bad_point_does_not_spoil_the_rest(client: TestClient) -> None:
     body = looked_up(client, [point for each, _ in bad for point in (good, each)] + [good])
     assert [item["problem"] for item in body["items"][1::2]] == [problem for _, problem in bad]
     assert all((item["commune"], item["problem"]) == ("05443", None) for item in body["items"][::2])
-    nothing = {"outcome": None, "commune": None, "name": None, "candidates": []}
+    nothing: dict[str, Any] = {"outcome": None, "commune": None, "name": None, "candidates": []}
     assert all(item.items() >= nothing.items() for item in body["items"][1::2])
 
 
