@@ -63,7 +63,7 @@ def test_a_dry_run_shows_areas_and_open_cases_that_move(client: TestClient, sess
     lines = [line.strip() for line in dry.output.splitlines()]
     assert "100.0% of the area changes its commune against the boundaries so far:" in lines
     assert "Open cases whose place lies in another commune then: 15" in lines
-    units = {unit.code: f"{unit.code} {unit.name}" for unit in directory(session).units}
+    units = {unit.code: f"{unit.code} {unit.name}" for unit in directory(session).communes(date(2026, 12, 1))}
     west = {code: units[places.codes()[places.codes().index(code) - 1]] for code in (one, two)}
     counted = [line for line in lines if "→" in line and "km²" not in line]
     assert counted[0].startswith(f"12  {units[one]} → {west[one]}: ")
