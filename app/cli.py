@@ -79,20 +79,29 @@ def digest(where: Path) -> str:
 def check_pack(where: Path) -> list[Finding]:
     """Every mistake in every section of a pack."""
     try:
-        known = read_units(where)
-        units = {unit.code for unit in (*known.communes.communes, *known.agencies.agencies)}
-        codes = {category.code for category in read_yaml(where / "categories.yaml", CategoriesFile).categories}
-        groups = {group.code for group in read_yaml(where / "groups.yaml", GroupsFile).groups}
+        known, codes = read_units(where), routing_codes(where)
     except PackError as error:
         return error.findings
     places = {unit.code: unit.name for unit in (known.province, *known.communes.communes)}
     return [
         *check_source(where, places),
-        *catalog.check_catalog(where, units),
-        *assets_actions.check_classes(where, codes),
-        *deadlines.check_pack(where, codes),
-        *routing.check_rules(where, routing.Known(codes, groups, units)),
+        *catalog.check_catalog(where, set(codes.units)),
+        *assets_actions.check_classes(where, codes.categories),
+        *deadlines.check_pack(where, codes.categories),
+        *routing.check_rules(where, codes),
     ]
+
+
+def routing_codes(where: Path) -> routing.Known:
+    """The codes of a pack that its routing rules may name."""
+    units = read_units(where)
+    communes = {unit.code for unit in units.communes.communes}
+    return routing.Known(
+        {each.code: each.group for each in read_yaml(where / "categories.yaml", CategoriesFile).categories},
+        {group.code for group in read_yaml(where / "groups.yaml", GroupsFile).groups},
+        communes | {unit.code for unit in units.agencies.agencies},
+        communes,
+    )
 
 
 @cli.command()
@@ -168,6 +177,8 @@ def pack_check(pack_dir: PackDir = None) -> None:
         typer.echo(str(finding), err=True)
     if findings:
         raise typer.Exit(1)
+    for warning in routing.warn_rules(where, routing_codes(where)):
+        typer.echo(f"warning: {warning}", err=True)
     typer.echo(f"{where.name}: no mistake found")
 
 

@@ -8,10 +8,12 @@ from uuid import uuid4
 import pytest
 from fastapi.testclient import TestClient
 from shapely import Point
+from sqlmodel import select
 
 from app.core.db import Session
 from app.identity.policy import PUBLIC, Viewer
 from app.main import app
+from app.routing.models import RoutingRule
 from tests.support import make, places
 from tests.support.assets import put
 
@@ -95,6 +97,14 @@ ROUTES: dict[str, Route] = {
     "dry_run_routing": Route(
         {"dispatcher", "administrator", "officer", "lead", "outsider"}, {"category": "o_ga", "commune": HOME}
     ),
+    "list_routing_rules": Route({"administrator", "dispatcher", "auditor"}),
+    "get_routing_rule": Route({"administrator", "dispatcher", "auditor"}),
+    "enter_routing_rule": Route(
+        {"administrator"}, {"category": "o_ga", "unit": "so_xay_dung", "valid_from": "2199-01-01", "dry_run": True}
+    ),
+    "end_routing_rule": Route({"administrator"}, {"on": "2199-01-01", "dry_run": True} | REASON),
+    "list_routing_findings": Route({"administrator", "dispatcher", "auditor"}),
+    "get_routing_coverage": Route({"administrator", "dispatcher", "auditor"}, query=f"?commune={HOME}"),
     "get_handling": Route({"dispatcher", "administrator", "leader", "lead"}, query="?from=2026-01-01&to=2026-02-01"),
     "healthz": Route(EVERYBODY),
     "readyz": Route(EVERYBODY),
@@ -146,6 +156,8 @@ def test_who_reaches_what(
     report_id, reference = make.report_of(session, case_id), shown.json()["reference"]
     values = {"case_id": case_id, "report_id": report_id, "reference": reference, "code": HOME, "media_id": ID}
     values |= {"size": "large", "token": "x", "media": ID}
+    if operation in ("get_routing_rule", "end_routing_rule"):
+        values["rule_id"] = session.exec(select(RoutingRule.id)).first()
     if operation == "get_problem":
         values["code"] = "not_found"
     if operation == "get_asset":

@@ -26,8 +26,6 @@ from app.cases.schemas import (
     NOT_IN_YOUR_TREE,
     NOT_PUBLISHABLE,
     NOTHING_ADDED,
-    UNKNOWN_CATEGORY,
-    UNKNOWN_COMMUNE,
     UNKNOWN_REJECT_CODE,
     AssignIn,
     InformationIn,
@@ -253,14 +251,6 @@ def _answer(session: Session, row: dict[str, Any], found: Found) -> Stored:
     return Stored(201, row["answer"])
 
 
-def _offered(session: Session, code: str) -> Category:
-    """A category that reports may be sent under today."""
-    category = catalogue(session).category(code)
-    if category is None or not category.active:
-        raise UNKNOWN_CATEGORY.error(category=code, pointer="/category")
-    return category
-
-
 def _check_place(session: Session, body: ReportIn, at: datetime) -> UUID | None:
     """Refuse a place that cannot be ours; the unit the citizen named, where one was named."""
     if (here := body.location) is not None and boundaries.locate(
@@ -270,16 +260,13 @@ def _check_place(session: Session, body: ReportIn, at: datetime) -> UUID | None:
         boundaries.check_location(session, here.lat, here.lon, here.accuracy_m, at)
     if body.commune is None:
         return None
-    unit = orgunits.directory(session).by_code(body.commune, clock.local_day(at))
-    if unit is None or unit.level != "commune":
-        raise UNKNOWN_COMMUNE.error(commune=body.commune, pointer="/commune")
-    return unit.id
+    return queries.commune_on(session, body.commune, clock.local_day(at), "/commune")
 
 
 def _intake_row(session: Session, citizen: Viewer, body: ReportIn, key: UUID, lang: Lang) -> dict[str, Any]:
     """All values of the intake statement, with event 1 hashed; refuses what cannot be a report."""
     account_id, received_at = citizen.id, clock.now()
-    category = _offered(session, body.category)
+    category = queries.offered_category(session, body.category)
     stated_unit_id = _check_place(session, body, received_at)
     payload = body.model_dump_json().encode()
     state = State.ROUTING if category.trusted else State.VERIFYING
@@ -880,10 +867,7 @@ def _confirmed_commune(session: Session, case: Case, unit_id: UUID, named: str |
     """
     units, category = orgunits.directory(session), catalogue(session).category(case.category_code)
     if named is not None:
-        commune = units.by_code(named, clock.local_day(clock.now()))
-        if commune is None or commune.level != "commune":
-            raise UNKNOWN_COMMUNE.error(commune=named, pointer="/commune")
-        return commune.id
+        return queries.commune_on(session, named, clock.local_day(clock.now()), "/commune")
     unit = units.by_id(unit_id)
     is_open = case.commune_id is None or queries.is_approximate(session, case)
     is_communes = unit is not None and unit.level == "commune" and category is not None and category.level == "commune"
@@ -938,7 +922,7 @@ def recategorise(session: Session, viewer: Viewer, seen: queries.Seen, code: str
     now must not be is hidden at once.
     """
     _check_allowed(session, viewer, seen, "recategorise")
-    case, category = seen.case, _offered(session, code)
+    case, category = seen.case, queries.offered_category(session, code)
     if category.code == case.category_code:
         return False
     before, is_given = case.category_code, _given_urgency(session, case) is not None

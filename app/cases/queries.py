@@ -1,7 +1,7 @@
 """Reading cases: one at a time with everything about it, or lists by keyset; each through `policy`."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Literal, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -14,6 +14,8 @@ from app.cases import policy, rules
 from app.cases.models import Case, CaseEvent, CaseHop, CasePhoto, CasePin, CaseText, quoted
 from app.cases.rules import AT_UNIT, OPEN, Pin, Standing, State, Who
 from app.cases.schemas import (
+    UNKNOWN_CATEGORY,
+    UNKNOWN_COMMUNE,
     UNKNOWN_UNIT,
     CaseOut,
     CaseRow,
@@ -28,6 +30,7 @@ from app.cases.schemas import (
     UnitOut,
 )
 from app.catalog.queries import catalogue
+from app.catalog.rules import Category
 from app.core import clock
 from app.core.db import Session
 from app.core.errors import NOT_FOUND
@@ -148,6 +151,25 @@ def unit_in_force(session: Session, code: str) -> UUID:
     unit = directory(session).by_code(code, clock.local_day(clock.now()))
     if unit is None or unit.level == "province":
         raise UNKNOWN_UNIT.error(unit=code, pointer="/unit")
+    return unit.id
+
+
+# --- what a report may name ----------------------------------------------------------------------------------------
+
+
+def offered_category(session: Session, code: str) -> Category:
+    """A category that reports may be sent under today; another code is refused."""
+    category = catalogue(session).category(code)
+    if category is None or not category.active:
+        raise UNKNOWN_CATEGORY.error(category=code, pointer="/category")
+    return category
+
+
+def commune_on(session: Session, code: str, day: date, pointer: str) -> UUID:
+    """The commune that bears a code on a local day; another code is refused at `pointer`."""
+    unit = directory(session).by_code(code, day)
+    if unit is None or unit.level != "commune":
+        raise UNKNOWN_COMMUNE.error(commune=code, pointer=pointer)
     return unit.id
 
 
