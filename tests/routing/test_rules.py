@@ -91,7 +91,7 @@ def test_the_best_rule_wins_and_equals_are_not_guessed_between(
     assert (decision.unit_id, decision.reason) == (unit, reason)
 
 
-NIGHT = {"starts": time(22), "ends": time(6)}
+NIGHT: dict[str, Any] = {"starts": time(22), "ends": time(6)}
 
 
 def of_kind(area: str, unit: UUID, **changes: Any) -> tuple[RuleRow, Place]:
