@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
+from app.addresses import api as addresses_api
 from app.assets import api as assets_api
 from app.boundaries import api as boundaries_api
 from app.boundaries.queries import warm
@@ -85,6 +86,7 @@ def create_app() -> FastAPI:
         boundaries_api.router,
         orgunits_api.router,
         assets_api.router(unit_for),
+        addresses_api.router,
         media_api.router(may_see_photo),
         routing_api.router,
         kpi_api.router,

@@ -7,6 +7,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlmodel import SQLModel
 
+import app.addresses.models
 import app.assets.models
 import app.boundaries.models
 import app.cases.models

@@ -58,6 +58,8 @@ ROUTES: dict[str, Route] = {
     "list_boundaries": Route(EVERYBODY),
     "get_asset": Route(EVERYBODY),
     "list_assets": Route(EVERYBODY, query="?bbox=105.4,21.4,105.5,21.5"),
+    "get_address": Route(SIGNED_IN, query="?lat=21.45&lon=105.45"),
+    "search_address": Route(EVERYBODY, query="?q=Gia+Sàng"),
     "upload_media": Route(SIGNED_IN),
     "get_media": Route(set()),
     "get_media_size": Route(set()),

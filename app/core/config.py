@@ -36,6 +36,8 @@ class Settings(BaseSettings):
     limits_scale: float = Field(default=1.0, gt=0)
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
     pool_size: int = Field(default=20, ge=2, le=200)
+    # An own Nominatim-compatible server, like http://geocoder.internal:8080; without one nobody is asked.
+    geocoder_url: str = Field(default="", pattern=r"^(https?://[^\s?#]+)?$")
     # What a QR sticker on an asset says; {code} is the asset's public code.
     sticker_address: str = Field(
         default="http://127.0.0.1:8000/v1/assets/{code}", pattern=r"^https?://[^{}\s]+\{code\}[^{}\s]*$"

@@ -1,4 +1,4 @@
-"""Assets: roads, lamps, manholes and who looks after them."""
+"""Assets: roads, lamps, manholes and who looks after them; what a geocoder answered."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -43,6 +43,14 @@ def upgrade() -> None:
     )
     op.create_index("ix_asset_import_of_source", "asset_import", ["asset_class", "source", "effective_from"])
     _asset()
+    op.create_table(
+        "address_answer",
+        sa.Column("cell", sa.Text(), nullable=False),
+        sa.Column("street", sa.Text(), nullable=False),
+        sa.Column("answered_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("cell"),
+    )
+    op.create_index(op.f("ix_address_answer_answered_at"), "address_answer", ["answered_at"])
 
 
 def _asset() -> None:
