@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 from uuid import UUID
 
 import typer
@@ -27,6 +27,7 @@ from app.catalog.schemas import CategoriesFile, GroupsFile
 from app.core import clock
 from app.core.config import ROOT, settings
 from app.core.db import Session, transaction
+from app.core.errors import DomainError
 from app.core.models import ConfigVersion
 from app.core.packfile import Finding, PackError, read_yaml
 from app.core.versioned import bump
@@ -34,6 +35,9 @@ from app.deadlines import actions as deadlines
 from app.identity.actions import audit
 from app.orgunits import actions as orgunits
 from app.orgunits.schemas import read_units
+from app.reforms import actions as reforms
+from app.reforms.queries import Shown, listed, one
+from app.reforms.schemas import PlanIn
 from app.routing import actions as routing
 from app.routing.queries import cases_that_move
 
@@ -41,7 +45,9 @@ cli = typer.Typer(no_args_is_help=True, add_completion=False, help="phananh: phá
 pack = typer.Typer(no_args_is_help=True, help="The province pack: units, categories, policies, calendar.")
 boundaries = typer.Typer(no_args_is_help=True, help="Commune boundaries, version by version.")
 demo = typer.Typer(no_args_is_help=True, help="Demo data for a laptop.")
+units = typer.Typer(no_args_is_help=True, help="Changes of units that are planned for a day.")
 cli.add_typer(pack, name="pack")
+cli.add_typer(units, name="units")
 cli.add_typer(demo, name="demo")
 cli.add_typer(boundaries, name="boundaries")
 assets = typer.Typer(no_args_is_help=True, help="Roads, lamps, manholes and who looks after them.")
@@ -356,6 +362,82 @@ def _show_cases(session: Session, prepared: areas.Prepared) -> None:
         more = f" and {len(references) - _CASES_SHOWN} more" if len(references) > _CASES_SHOWN else ""
         shown = ", ".join(references[:_CASES_SHOWN]) + more
         typer.echo(f"  {len(references):6}  {_named(was, names)} â†’ {_named(becomes, names)}: {shown}")
+
+
+@units.command("plan")
+def units_plan(
+    path: Annotated[
+        Path, typer.Argument(help="A YAML file: effective, decision, note, changes, as POST /v1/unit-changes.")
+    ],
+) -> None:
+    """Enter the changes of units that one decision makes: all, or none with a list of what is wrong."""
+    try:
+        asked = read_yaml(path, PlanIn)
+        with transaction() as session:
+            changes = [each.change() for each in asked.changes]
+            rows = reforms.plan(
+                session,
+                changes,
+                effective=asked.effective,
+                decision=asked.decision,
+                note=asked.note,
+                actor_id=None,
+                lang="en",
+            )
+            for row in rows:
+                typer.echo(f"{row.id}  {row.effective}  {row.kind}")
+    except PackError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
+    except DomainError as error:
+        _refused(error)
+
+
+@units.command("list")
+def units_list() -> None:
+    """Show the changes that are planned, the last planned first."""
+    with transaction() as session:
+        for change in map(Shown(session, "en").change, listed(session, status="planned", after=None, limit=1000)):
+            concerned = ", ".join(f"{unit.part} {unit.code} {unit.name}" for unit in change.units)
+            typer.echo(f"{change.id}  {change.effective}  {change.kind}: {concerned}")
+
+
+@units.command("preview")
+def units_preview(change: Annotated[UUID, typer.Argument(help="The id of a change.")]) -> None:
+    """Show what a planned change will do, as YAML."""
+    try:
+        with transaction() as session:
+            shown = Shown(session, "en").preview(one(session, change)).model_dump(mode="json")
+    except DomainError as error:
+        _refused(error)
+    typer.echo(yaml.safe_dump(shown, allow_unicode=True, sort_keys=False, width=120), nl=False)
+
+
+@units.command("cancel")
+def units_cancel(change: Annotated[UUID, typer.Argument(help="The id of a change.")]) -> None:
+    """Undo a planned change, before its day."""
+    try:
+        with transaction() as session:
+            reforms.cancel(session, change, None)
+    except DomainError as error:
+        _refused(error)
+    typer.echo("cancelled")
+
+
+@units.command("happen")
+def units_happen() -> None:
+    """Do now what the scheduler does every minute: apply what is due, hand over what ended units still hold."""
+    reforms.happen()
+
+
+def _refused(error: DomainError) -> NoReturn:
+    """Say in English what was refused, finding by finding, and end with 1."""
+    title, detail = error.problem.en
+    typer.echo(f"{title}. {detail.format_map({name: str(value) for name, value in error.params.items()})}", err=True)
+    findings = error.extra.get("errors")
+    for each in findings if isinstance(findings, list) else ():
+        typer.echo(f"{each['pointer']}: {each['detail']}", err=True)
+    raise typer.Exit(1) from error
 
 
 @assets.command("import")

@@ -32,6 +32,7 @@ from app.media import api as media_api
 from app.notifications import actions as notifications
 from app.notifications import api as notifications_api
 from app.orgunits import api as orgunits_api
+from app.reforms import api as reforms_api
 from app.routing import api as routing_api
 from app.routing.queries import unit_for
 
@@ -89,6 +90,7 @@ def create_app() -> FastAPI:
         addresses_api.router,
         media_api.router(may_see_photo),
         routing_api.router,
+        reforms_api.router,
         kpi_api.router,
         notifications_api.router,
     ):

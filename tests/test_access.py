@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 from uuid import uuid4
 
@@ -13,6 +14,8 @@ from sqlmodel import select
 from app.core.db import Session
 from app.identity.policy import PUBLIC, Viewer
 from app.main import app
+from app.reforms.actions import plan
+from app.reforms.rules import Change
 from app.routing.models import RoutingRule
 from tests.support import make, places
 from tests.support.assets import put
@@ -39,6 +42,11 @@ class Route:
 
 
 REASON, ID = {"reason": "Vì lý do chính đáng."}, "00000000-0000-7000-8000-000000000000"
+PLAN = {
+    "effective": "2999-01-01",
+    "decision": "1/NQ-HĐND",
+    "changes": [{"kind": "change_kind", "sources": [ELSEWHERE], "new_kind": "thi_tran"}],
+}
 ROUTES: dict[str, Route] = {
     "request_sign_in_code": Route(EVERYBODY, {"phone": "0912345678"}),
     "sign_in": Route(EVERYBODY, {"phone": "0912345678", "code": "000000", "consent_version": "2026-01"}),
@@ -108,6 +116,11 @@ ROUTES: dict[str, Route] = {
     "list_routing_findings": Route({"administrator", "dispatcher", "auditor"}),
     "get_routing_coverage": Route({"administrator", "dispatcher", "auditor"}, query=f"?commune={HOME}"),
     "get_handling": Route({"dispatcher", "administrator", "leader", "lead"}, query="?from=2026-01-01&to=2026-02-01"),
+    "create_unit_changes": Route({"administrator"}, PLAN),
+    "list_unit_changes": Route({"administrator", "auditor"}),
+    "get_unit_change": Route({"administrator", "auditor"}),
+    "preview_unit_change": Route({"administrator"}),
+    "cancel_unit_change": Route({"administrator"}),
     "healthz": Route(EVERYBODY),
     "readyz": Route(EVERYBODY),
     "metrics": Route(EVERYBODY),
@@ -160,6 +173,10 @@ def test_who_reaches_what(
     values |= {"size": "large", "token": "x", "media": ID}
     if operation in ("get_routing_rule", "end_routing_rule"):
         values["rule_id"] = session.exec(select(RoutingRule.id)).first()
+    if "{change_id}" in path:
+        planned = [Change("change_kind", (ELSEWHERE,), new_kind="thi_tran")]
+        values["change_id"] = plan(session, planned, effective=date(2999, 1, 1), decision="1", actor_id=None)[0].id
+        session.commit()
     if operation == "get_problem":
         values["code"] = "not_found"
     if operation == "get_asset":

@@ -260,7 +260,9 @@ class _Told:
                 staying["due_at"] = event["due_at"]
             if event["verb"] in HOP_OUTCOMES:
                 staying |= {"ended_at": event["at"], "outcome": HOP_OUTCOMES[event["verb"]]}
-        if event["to_state"] == State.ASSIGNED and event["verb"] in ("assign", "transfer", "reopen"):
+        if event["verb"] == "succeed" or (
+            event["to_state"] == State.ASSIGNED and event["verb"] in ("assign", "transfer", "reopen")
+        ):
             self.hops.append(
                 {
                     "started_seq": event["seq"],

@@ -9,7 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
@@ -150,8 +150,7 @@ def heir(session: Session, unit_id: UUID, point: Sequence[float] | None, day: da
     if heirs.only is not None or point is None or not heirs.units:
         return heirs.only
     try:
-        noon = datetime.combine(day, time(12), clock.LOCAL)
-        placement = locate(session, point[0], point[1], None, noon)
+        placement = locate(session, point[0], point[1], None, clock.local_noon(day))
     except DomainError:  # no boundaries are in force that day
         return None
     return placement.commune_id if placement.commune_id in heirs.units and not placement.approximate else None

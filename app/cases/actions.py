@@ -526,9 +526,9 @@ def _move_hops(session: Session, case: Case, rule: rules.Rule, unit_id: UUID | N
     elif current is not None:
         current.ended_at, current.outcome = at, rules.HOP_OUTCOMES[rule.verb]
         session.flush()
-    if rule.verb in ("return", "reroute"):
+    if rule.verb in ("return", "reroute", "orphan"):
         case.unit_id = None
-    if rule.target == State.ASSIGNED:
+    if rule.target == State.ASSIGNED or rule.verb == "succeed":
         case.unit_id, case.suggested_id = unit_id or case.unit_id, None
         assert case.unit_id is not None
         session.add(

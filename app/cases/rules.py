@@ -98,6 +98,9 @@ WORKFLOW: tuple[Rule, ...] = (
     *_rule(S.TRIAGE,                     "assign",          S.ASSIGNED,     {W.DISPATCHER},          starts=ASSIGN_CLOCKS),
     *_rule(S.ASSIGNED,                   "accept",          S.ACCEPTED,     STAFF,                   stops=("accept",)),
     *_rule((S.ASSIGNED, S.ACCEPTED),     "return",          S.TRIAGE,       STAFF,                   stops=("accept",)),
+    # A unit has ended: its one heir goes on where it stood, with every clock; without one a person decides.
+    *_rule(AT_UNIT,                      "succeed",         None,           {W.SYSTEM}),
+    *_rule(AT_UNIT,                      "orphan",          S.TRIAGE,       {W.SYSTEM},              stops=("accept",)),
     *_rule(AT_UNIT,                      "transfer",        S.ASSIGNED,     {W.DISPATCHER, W.LEAD},  starts=("accept",), stops=("accept",)),
     *_rule(S.ACCEPTED,                   "start",           S.IN_PROGRESS,  STAFF),
     *_rule((S.ACCEPTED, S.IN_PROGRESS),  "resolve",         S.RESOLVED,     STAFF,                   stops=("resolve", "first_response")),
@@ -129,6 +132,8 @@ HOP_OUTCOMES = {
     "return": "returned",
     "transfer": "transferred",
     "reroute": "rerouted",  # nobody's misroute: the unit was right for what was known
+    "succeed": "succeeded",
+    "orphan": "unit_ended",
     "resolve": "resolved",
     "reject": "rejected",
     "withdraw": "withdrawn",

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from zoneinfo import ZoneInfo
 
 LOCAL = ZoneInfo("Asia/Ho_Chi_Minh")
@@ -22,6 +22,11 @@ def local_day(moment: datetime) -> date:
         return moment.astimezone(LOCAL).date()
     except OverflowError:
         return moment.date()
+
+
+def local_noon(day: date) -> datetime:
+    """The middle of a calendar day in Vietnam: a moment that is on that day in every nearby time zone."""
+    return datetime.combine(day, time(12), LOCAL)
 
 
 @contextmanager

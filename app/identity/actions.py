@@ -7,7 +7,7 @@ raising inside a transaction would take back what has to stay.
 import hmac
 import threading
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +21,7 @@ from sqlalchemy import exists
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, delete, select, update
 
+from app.boundaries.queries import heir
 from app.core import clock, crypto
 from app.core.db import Session, transaction
 from app.core.errors import FORBIDDEN, NOT_FOUND, UNAUTHENTICATED, UNAVAILABLE, DomainError
@@ -374,6 +375,43 @@ def create_staff(
     audit(session, actor_id, "staff", str(account.id), None, {"status": account.status, "grants": held})
     session.flush()
     return account
+
+
+def follow_units(session: Session, ended: Collection[UUID], mapped: Mapping[UUID, UUID]) -> int:
+    """End the roles held in units that have ended; each goes on in the unit it is `mapped` to, else in the one heir.
+
+    Where there is no such unit the role lapses. Every one is audited; returns how many there were. Safe to repeat.
+    """
+    at = clock.now()
+    today, held = clock.local_day(at), queries.held_in(session, ended, at)
+    for role in held:
+        assert role.unit_id is not None
+        to = mapped.get(role.id)
+        to = heir(session, to or role.unit_id, None, today)
+        since = max(role.valid_from, at)
+        before: dict[str, object] = {"role": role.role, "unit_id": str(role.unit_id)}
+        if to is not None and not _holds(session, role, to, since):
+            session.add(
+                Membership(
+                    account_id=role.account_id, role=role.role, unit_id=to, valid_from=since, valid_to=role.valid_to
+                )
+            )
+        role.valid_to = since
+        after = {"role": role.role, "unit_id": str(to)} if to else {"lapsed": "the unit ended"}
+        audit(session, None, "staff", str(role.account_id), before, dict(after))
+        session.flush()
+    return len(held)
+
+
+def _holds(session: Session, role: Membership, unit_id: UUID, at: datetime) -> bool:
+    """Whether the account has the same role in a unit already, for as long."""
+    return any(
+        other.account_id == role.account_id
+        and other.role == role.role
+        and other.valid_from <= at
+        and (other.valid_to is None or (role.valid_to is not None and other.valid_to >= role.valid_to))
+        for other in queries.held_in(session, [unit_id], at)
+    )
 
 
 def _check_grants(session: Session, grants: Sequence[Grant]) -> None:

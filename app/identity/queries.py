@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import or_
@@ -123,6 +124,14 @@ def staff_member(session: Session, account_id: UUID) -> StaffOut:
     """Show one staff account."""
     (found,) = _shown(session, _STAFF.where(Account.id == account_id))
     return found
+
+
+def held_in(session: Session, unit_ids: Collection[UUID], at: datetime) -> Sequence[Membership]:
+    """The roles held in these units at a moment or later."""
+    statement = select(Membership).where(
+        col(Membership.unit_id).in_(unit_ids), or_(col(Membership.valid_to).is_(None), col(Membership.valid_to) > at)
+    )
+    return session.exec(statement.order_by(col(Membership.id))).all()
 
 
 _STAFF = select(Account, Identity).join(Identity).where(Account.kind == "staff")

@@ -34,6 +34,8 @@ REASONS: dict[str, tuple[str, str]] = {
     "ambiguous_rules": ("Nhiều quy tắc cùng mức ưu tiên chỉ các đơn vị khác nhau", "Rules of equal priority name different units"),
     "no_unit": ("Chưa có đơn vị phụ trách lĩnh vực này", "No unit is in charge of this category"),
     "unit_ended": ("Đơn vị phụ trách đã kết thúc hoạt động, chưa rõ đơn vị kế thừa", "The unit in charge has ended, and who follows it is not clear"),
+    "unit_split": ("Đơn vị phụ trách đã được chia; vị trí không cho biết đơn vị kế thừa", "The unit was split, and the place does not tell which successor"),
+    "unit_abolished": ("Đơn vị phụ trách đã kết thúc, không có đơn vị kế thừa", "The unit has ended without a successor"),
     "failed": ("Phân tuyến tự động gặp lỗi nhiều lần", "Automatic routing failed repeatedly"),
 }  # fmt: skip
 
