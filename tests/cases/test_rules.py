@@ -55,7 +55,7 @@ def test_every_open_case_can_be_brought_to_an_end() -> None:
         ("accepted", {Who.CITIZEN}, {"add_information"}),
         ("in_progress", {Who.CITIZEN}, {"add_information"}),
         ("in_progress", {Who.DISPATCHER}, {"transfer", "reject", "publish", "message"} | CORRECTIONS),
-        ("in_progress", {Who.SYSTEM}, {"reroute", "publish"}),
+        ("in_progress", {Who.SYSTEM}, {"reroute", "publish", "succeed", "orphan"}),
         ("resolved", {Who.CITIZEN}, {"confirm", "reopen", "rate"}),
         ("resolved", {Who.OFFICER}, set()),
         ("closed", {Who.CITIZEN}, {"reopen", "rate"}),
