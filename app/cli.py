@@ -33,6 +33,7 @@ from app.core.packfile import Finding, PackError, read_yaml
 from app.core.versioned import bump
 from app.deadlines import actions as deadlines
 from app.identity.actions import audit
+from app.newpack import new_pack
 from app.orgunits import actions as orgunits
 from app.orgunits.schemas import read_units
 from app.reforms import actions as reforms
@@ -186,6 +187,21 @@ def pack_check(pack_dir: PackDir = None) -> None:
     for warning in routing.warn_rules(where, routing_codes(where)):
         typer.echo(f"warning: {warning}", err=True)
     typer.echo(f"{where.name}: no mistake found")
+
+
+@pack.command("new")
+def pack_new(
+    pack_dir: Annotated[Path, typer.Argument(help="A new or empty folder.")],
+    name: Annotated[str, typer.Option(help="The official name, such as “Tỉnh Bắc Ninh”.")],
+    code: Annotated[str, typer.Option(help="The province's code: two digits.")],
+) -> None:
+    """Write a first pack for another province, to be filled in as docs/geography.md describes."""
+    with _refusals():
+        for file in new_pack(pack_dir, name, code):
+            typer.echo(str(file))
+    typer.echo(
+        "Two invented communes stand in units/: replace them (docs/geography.md), then `phananh pack check DIR`."
+    )
 
 
 @pack.command("load")

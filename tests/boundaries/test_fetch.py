@@ -24,6 +24,7 @@ from app.identity.models import AuditEntry
 from tests.boundaries.server import Served, serving, squares
 from tests.boundaries.versions import state
 from tests.orgunits.packs import PACK
+from tests.running import Mark, Running
 from tests.support import places
 
 HURRIED = Patience(connect_s=2, read_s=0.3, total_s=20, tries=2, rest_s=0.01)
@@ -216,14 +217,18 @@ def test_a_pack_may_have_nothing_to_download(tmp_path: Path) -> None:
 # The command -------------------------------------------------------------------------------------------------------
 
 
+def configured(served: Served, where: Path) -> Path:
+    """A copy of the shipped pack that lists the files of the local server."""
+    shutil.copytree(PACK, where)
+    listed = yaml.safe_dump(served.manifest().model_dump(mode="json"))
+    (where / FILE).write_text(listed.replace("'2025-07-01'", "2025-07-01"))  # dates stand unquoted in these files
+    return where
+
+
 @pytest.fixture
 def pack(served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, session: Session) -> Iterator[Path]:
     """The shipped pack, with the files of the local server; the configured one for this test."""
-    where = tmp_path / "pack"
-    shutil.copytree(PACK, where)
-    (where / FILE).write_text(yaml.safe_dump(served.manifest().model_dump(mode="json")))
-    # Dates stand unquoted in these files.
-    (where / FILE).write_text((where / FILE).read_text().replace("'2025-07-01'", "2025-07-01"))
+    where = configured(served, tmp_path / "pack")
     monkeypatch.setenv("PHANANH_PROVINCE_PACK", str(where))
     monkeypatch.setenv("PHANANH_VAR_DIR", str(tmp_path / "var"))
     settings.cache_clear()
@@ -284,3 +289,23 @@ def test_make_run_asks_once_and_only_while_boundaries_are_approximate(
     done = phananh("fetch", "--once")
     assert done.output.splitlines()[-1].startswith("Đã tải và dùng ranh giới đo đạc / surveyed boundaries")
     assert phananh("fetch", "--once").output == ""
+
+
+@pytest.mark.processes
+@pytest.mark.timeout(600)
+def test_a_start_without_a_way_to_the_server_goes_on_with_approximate_boundaries(
+    files: dict[str, bytes], tmp_path: Path
+) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        served = Served(files, address=f"http://127.0.0.1:{nobody.getsockname()[1]}/")
+        where = configured(served, tmp_path / "pack")
+        running = Running(Mark(tmp_path), PHANANH_FETCH_BOUNDARIES="once", PHANANH_PROVINCE_PACK=str(where))
+        try:
+            running.address()
+            running.until("Chưa tải được ranh giới đo đạc, tiếp tục với ranh giới gần đúng", 60)
+        finally:
+            running.process.terminate()
+            running.end(60)
+    assert running.text.count("127.0.0.1 cannot be reached") == 1
+    assert running.text.index("Sẵn sàng / ready (") < running.text.index("Chưa tải được")
