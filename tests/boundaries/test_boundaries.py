@@ -127,6 +127,18 @@ def test_the_last_import_of_one_day_counts(session: Session, squares: Document, 
     assert boundaries_in_force(session, AT).id == second.version_id
 
 
+def test_a_wrong_version_is_followed_by_the_right_one(session: Session, squares: Document, tmp_path: Path) -> None:
+    lat, lon = places.centre(HOME)
+    right = written(tmp_path / "right.geojson", squares)
+    wrong = written(tmp_path / "wrong.geojson", shifted(squares, places.STEP))
+    assert not deliver(session, right, source="the squares in force").created
+    assert deliver(session, wrong, source="wrong").created
+    assert code_at(session, lat, lon) != HOME
+    assert deliver(session, right, source="right again").created
+    assert code_at(session, lat, lon) == HOME
+    assert boundaries_in_force(session, AT).source == "right again"
+
+
 def test_before_the_first_version_nothing_is_in_force(session: Session) -> None:
     with pytest.raises(DomainError) as refused:
         locate(session, *places.centre(HOME), None, datetime(2025, 6, 30, 16, 59, tzinfo=UTC))

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,34 @@ def differences(areas: Mapping[str, BaseGeometry], seed: int) -> list[tuple[floa
 
 def test_the_answer_equals_covers(province: dict[str, BaseGeometry]) -> None:
     assert differences(province, seed=1) == []
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data(), st.floats(0, 1), st.floats(0, 1))
+def test_every_point_of_the_interior_is_found(
+    index: PointIndex[str], province: dict[str, BaseGeometry], data: st.DataObject, one: float, other: float
+) -> None:
+    code = data.draw(st.sampled_from(sorted(province)))
+    pieces = triangles(code)
+    corner, second, third = shapely.get_coordinates(pieces[data.draw(st.integers(0, len(pieces) - 1))])[:3]
+    if one + other > 1:
+        one, other = 1 - one, 1 - other
+    lon, lat = (corner + one * (second - corner) + other * (third - corner)).tolist()
+    found = index.locate(lat, lon)
+    if shapely.contains_properly(province[code], shapely.Point(lon, lat)):
+        assert found.outcome == "inside"
+        # Where a hair overlaps, the lower code has it.
+        assert found.commune is not None
+        assert found.commune <= code
+        assert shapely.covers(province[found.commune], shapely.Point(lon, lat))
+    else:  # rounded onto the border, or across it
+        assert code in index.locate(lat, lon, 1.0).candidates
+
+
+@lru_cache
+def triangles(code: str) -> list[BaseGeometry]:
+    """A commune cut into triangles: whoever draws from all of them draws from everywhere."""
+    return list(shapely.get_parts(shapely.constrained_delaunay_triangles(crooked()[code])))
 
 
 def test_the_answer_equals_covers_on_the_real_communes(real_data: Path) -> None:
