@@ -247,7 +247,7 @@ class _Told:
             case "move_pin":
                 self.pin_seq = event["seq"]
                 self.commune_confirmed &= event["commune_id"] == self.last["commune_id"]
-            case "assign" if event["code"] == "confirmed":
+            case "assign" | "transfer" if event["code"] == "confirmed":
                 self.commune_confirmed = True
 
     def _hops(self, event: Row) -> None:

@@ -844,23 +844,21 @@ def add_information(session: Session, viewer: Viewer, seen: queries.Seen, body: 
 
 def assign(session: Session, viewer: Viewer, seen: queries.Seen, body: AssignIn) -> None:
     """Give a case that the rules could not place to a unit; the event says where a commune is confirmed by that."""
-    case, unit_id = seen.case, queries.unit_in_force(session, body.unit)
     _check_allowed(session, viewer, seen, "assign")
-    confirmed_id = _confirmed_commune(session, case, unit_id, body.commune)
-    if confirmed_id is not None:
-        case.commune_id, case.commune_confirmed = confirmed_id, True
-    act(
-        session,
-        viewer,
-        seen,
-        "assign",
-        unit_id=unit_id,
-        code="confirmed" if confirmed_id else None,
-        note=body.note or None,
-    )
+    unit_id = queries.unit_in_force(session, body.unit)
+    code = _confirm_commune(seen.case, _confirmed_commune(session, seen.case, unit_id, body.commune))
+    act(session, viewer, seen, "assign", unit_id=unit_id, code=code, note=body.note or None)
 
 
-def _confirmed_commune(session: Session, case: Case, unit_id: UUID, named: str | None) -> UUID | None:
+def _confirm_commune(case: Case, commune_id: UUID | None) -> str | None:
+    """Note the commune that a dispatcher confirms, where one is, before the event that says so; the event's code."""
+    if commune_id is None:
+        return None
+    case.commune_id, case.commune_confirmed = commune_id, True
+    return "confirmed"
+
+
+def _confirmed_commune(session: Session, case: Case, unit_id: UUID, named: str | None = None) -> UUID | None:
     """The commune a dispatcher confirms: the one named, or the unit where a commune's case goes to a commune.
 
     The latter only where the boundaries leave it open: lines that were surveyed are not overruled by who does the work.
@@ -881,7 +879,10 @@ def transfer(session: Session, viewer: Viewer, seen: queries.Seen, body: Transfe
         raise ALREADY_THERE.error(pointer="/unit")
     if not policy.may_transfer_to(viewer, seen.capacities, target, orgunits.directory(session)):
         raise NOT_IN_YOUR_TREE.error()
-    act(session, viewer, seen, "transfer", unit_id=target, note=body.reason)
+    _check_allowed(session, viewer, seen, "transfer")
+    by_dispatcher = Who.DISPATCHER in seen.capacities
+    code = _confirm_commune(seen.case, _confirmed_commune(session, seen.case, target)) if by_dispatcher else None
+    act(session, viewer, seen, "transfer", unit_id=target, code=code, note=body.reason)
 
 
 # --- what is corrected ----------------------------------------------------------------------------------------------

@@ -250,7 +250,8 @@ class Pin(NamedTuple):
 
 def pin_text(pin: Pin, reason: str) -> str:
     """What a `move_pin` event commits to: the new place and why, as canonical JSON."""
-    return json.dumps({**pin._asdict(), "reason": reason}, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    place = {name: float(value) for name, value in pin._asdict().items()}  # 0 and 0.0 are one place
+    return json.dumps({**place, "reason": reason}, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
 # --- the chain ---------------------------------------------------------------------------------------------------

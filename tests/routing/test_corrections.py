@@ -294,13 +294,23 @@ def test_staff_give_a_reason_and_only_dispatchers_correct(client: TestClient, se
 def test_events_hold_no_place_and_an_erased_pin_still_verifies(client: TestClient, session: Session) -> None:
     case_id = make.routed(session, client, make.citizen(session), within=HOME)
     dispatcher = make.staff(session, "dispatcher")
-    moved(client, dispatcher, case_id, pin(HOME, north=0.0123))
+    place = {name: value for name, value in pin(HOME, north=0.0123).items() if name != "accuracy_m"}
+    assert moved(client, dispatcher, case_id, place).status_code == 200
     event = session.exec(select(CaseEvent).where(CaseEvent.case_id == case_id, CaseEvent.verb == "move_pin")).one()
     assert event.commitment is not None
     assert str(pin(HOME, north=0.0123)["lat"])[:7].encode() not in bytes(event.body)
     assert_sound(session)
-    session.execute(text("UPDATE case_pin SET lat = lat + 0.001"))
-    assert any("is not the one the event commits to" in line for line in verify.problems(session))
+    for damage, found in (
+        ("UPDATE case_pin SET lat = lat + 0.001", "is not the one the event commits to"),
+        ("UPDATE case_text SET body = body || '!'", "is not the one the event commits to"),
+        ("UPDATE case_pin SET seq = 2", "was moved by nobody"),
+        ("UPDATE case_file SET pin_seq = NULL", "pin_seq is None"),
+        ("UPDATE case_file SET commune_confirmed = true", "commune_confirmed is True"),
+    ):
+        with session.begin_nested() as damaged:
+            session.execute(text(damage))
+            assert any(found in line for line in verify.problems(session)), damage
+            damaged.rollback()
     session.execute(text("DELETE FROM case_pin"))
     session.execute(text("DELETE FROM case_text"))
     session.commit()
@@ -559,6 +569,22 @@ def test_a_departments_case_is_given_to_the_department_and_its_commune_named(
     shown = make.move(client, dispatcher, case_id, "assign", {"unit": department, "commune": NEXT}).json()
     assert (shown["unit"]["code"], shown["commune"]["code"]) == (department, NEXT)
     assert (shown["commune_confirmed"], shown["state"]) == (True, "assigned")
+    assert_sound(session)
+
+
+@pytest.mark.usefixtures("approximate")
+def test_a_dispatchers_transfer_confirms_as_well_and_a_refused_move_nothing(
+    client: TestClient, session: Session
+) -> None:
+    case_id = make.routed(session, client, make.citizen(session), within=HOME)
+    dispatcher = make.staff(session, "dispatcher")
+    make.move(client, dispatcher, case_id, "assign", {"unit": HOME})
+    shown = make.move(client, dispatcher, case_id, "transfer", {"unit": NEXT, "reason": "Đúng địa bàn."}).json()
+    assert (shown["commune"]["code"], shown["commune_confirmed"]) == (NEXT, True)
+    assert shown["events"][-1]["code"] == "confirmed"
+    # Who asks for what is not allowed confirms nothing.
+    refused = make.move(client, dispatcher, case_id, "assign", {"unit": HOME})
+    assert (refused.status_code, fresh(session, case_id).commune_id) == (409, make.unit_id(session, NEXT))
     assert_sound(session)
 
 
