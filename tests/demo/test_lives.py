@@ -25,9 +25,9 @@ PACK = ROOT / "packs" / "thai_nguyen"
 UNTIL = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
 SINCE = UNTIL - timedelta(days=182)
 PRIVATE = frozenset({"an_ninh", "hanh_chinh_cong"})
-BY_DISPATCHERS = ["verify", "place", "transfer", "reject", "publish", "hide", "unhide"]
+BY_DISPATCHERS = ["verify", "place", "transfer", "reject", "publish", "hide", "unhide", "recategorise", "set_urgency"]
 BY_UNITS = ["accept", "return", "start", "message", "resolve"]
-BY_CITIZENS = ["withdraw", "add_information", "confirm", "rate", "reopen"]
+BY_CITIZENS = ["move_pin", "withdraw", "add_information", "confirm", "rate", "reopen"]
 WEEK = dict.fromkeys(range(5), ((450, 690), (780, 1020)))
 
 

@@ -75,7 +75,7 @@ class Step:
     """Something done at a moment.
 
     `place` is a dispatcher giving the case to `unit` where the machine did not; to `resolve`, `unit` is who is expected
-    to hold the case by then.
+    to hold the case by then. `pin` is where a citizen moves it, as latitude and longitude.
     """
 
     at: datetime
@@ -84,6 +84,7 @@ class Step:
     code: str | None = None
     note: str = ""
     shots: tuple[Shot, ...] = ()
+    pin: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +283,7 @@ class _Story:
             self._step(self._later(8, 300), "verify")
         if not self._reaches_a_unit() or self._dropped(rejected=0.02, withdrawn=0.03):
             return
+        self._corrected()
         if self.stall == "assigned" or not self._worked_on(cycle=1):
             return
         self._aftermath()
@@ -322,6 +324,39 @@ class _Story:
         self._step(self._later(10, 200), "place", unit=other.unit, note="Giao theo ý kiến của đơn vị.")
         self.unit = other.unit
         return True
+
+    def _corrected(self) -> None:
+        """Before the unit accepts: a pin a little aside, a category like its sibling, an urgency nobody had seen.
+
+        Drawn apart, so that what else happens in the world does not depend on it.
+        """
+        rng = dice(self.seed, self.number, "corrected")
+        chance = rng.random()
+        if self.stall is not None or self.category.urgency == "urgent":
+            return
+        if chance < 0.05 and (self.at.astimezone(LOCAL).hour + 1) in _AWAKE:  # noqa: PLR2004
+            self.at += timedelta(minutes=rng.uniform(2, 30))
+            self.pin = self.spot.beside(self.pin, rng)
+            note = rng.choice(texts().corrected["move_pin"])
+            self.steps.append(Step(self.at, "move_pin", note=note, pin=self.pin))
+            return
+        siblings = [each.code for each in self.world.categories.values() if self._is_sibling(each)]
+        verb = "recategorise" if chance < 0.09 and siblings else "set_urgency" if chance > 0.985 else None  # noqa: PLR2004
+        if verb is None:
+            return
+        at = due(self.world.calendar, self.at, Duration("working", rng.randint(3, 60)))
+        code = rng.choice(siblings) if verb == "recategorise" else "urgent"
+        self._step(
+            at + timedelta(seconds=rng.uniform(5, 55)), verb, code=code, note=rng.choice(texts().corrected[verb])
+        )
+
+    def _is_sibling(self, other: Category) -> bool:
+        """Whether a case of the one might as well have been sent under the other, to the same unit."""
+
+        def kind(category: Category) -> tuple[object, ...]:
+            return category.group_code, category.level, category.default_unit_code, category.may_be_public
+
+        return kind(other) == kind(self.category) and other.code != self.category.code and other.urgency == "normal"
 
     def _published(self) -> None:
         """A dispatcher shows most reports to the public; a few are hidden again, and some of them shown once more."""

@@ -19,7 +19,7 @@ from app.cases.actions import SYSTEM
 from app.cases.models import Case
 from app.cases.queries import Seen
 from app.cases.rules import State
-from app.cases.schemas import InformationIn, PublishIn, RatingIn, RejectIn, ResolveIn
+from app.cases.schemas import AssignIn, InformationIn, PublishIn, RatingIn, RejectIn, ResolveIn
 from app.core import clock, crypto
 from app.core.db import Session, transaction
 from app.identity.actions import audit
@@ -28,7 +28,8 @@ from app.identity.policy import Viewer
 from app.media.actions import process_owed, receive
 from app.orgunits.queries import directory
 from app.reports.models import Report
-from app.routing.actions import assign
+from app.reports.schemas import LocationIn
+from app.routing import actions as routing
 from tools.demo import drawing, people
 from tools.demo.drawing import Shot
 from tools.demo.lives import Life, Step, lives
@@ -117,7 +118,7 @@ def _route(session: Session, case: Case) -> None:
     """Do the routing worker's work on a case that nobody else can see yet."""
     if case.state == State.ROUTING:
         session.flush()
-        assign(session, actions.claim_owed(session, 1, case.id))
+        routing.assign(session, actions.claim_owed(session, 1, case.id))
         session.refresh(case)
 
 
@@ -173,7 +174,9 @@ class _Scene:
 def _act(scene: _Scene, step: Step, media_ids: Sequence[UUID]) -> None:
     """One step, by whoever takes it."""
     match step.verb:
-        case "verify" | "place" | "transfer" | "publish" | "hide" | "unhide" | "reject":
+        case (
+            "verify" | "place" | "transfer" | "publish" | "hide" | "unhide" | "reject" | "recategorise" | "set_urgency"
+        ):
             _dispatcher(scene, scene.cast.dispatchers[scene.case.id.int % len(scene.cast.dispatchers)], step)
         case "accept" | "return" | "start" | "message" | "resolve":
             _unit(scene, step, media_ids)
@@ -188,7 +191,7 @@ def _dispatcher(scene: _Scene, who: Viewer, step: Step) -> None:
     session, seen = scene.session, scene.seen_by(who)
     match step.verb:
         case "place" if scene.case.state == State.TRIAGE:
-            actions.act(session, who, seen, "assign", unit_id=scene.unit(step), note=step.note or None)
+            actions.assign(session, who, seen, AssignIn(unit=step.unit or "", note=step.note))
         case "place":
             return  # the machine had already decided
         case "transfer":
@@ -201,6 +204,11 @@ def _dispatcher(scene: _Scene, who: Viewer, step: Step) -> None:
             actions.unhide(session, who, seen, step.note)
         case "reject":
             actions.reject(session, who, seen, RejectIn(code=step.code or "", explanation=step.note))
+        case "recategorise":
+            routing.recategorise(session, who, seen, step.code or "", step.note)
+            _route(session, scene.case)
+        case "set_urgency":
+            actions.set_urgency(session, who, seen, "urgent", step.note)
         case verb:
             actions.act(session, who, seen, verb)
             _route(session, scene.case)
@@ -227,5 +235,10 @@ def _citizen(scene: _Scene, step: Step) -> None:
             actions.rate(session, who, seen, RatingIn.model_validate({"rating": step.code, "text": step.note}))
         case "add_information":
             actions.add_information(session, who, seen, InformationIn(text=step.note))
+        case "move_pin":
+            assert step.pin is not None
+            lat, lon = step.pin
+            routing.move_pin(session, who, seen, LocationIn(lat=lat, lon=lon), step.note)
+            _route(session, scene.case)
         case verb:
             actions.act(session, who, seen, verb, note=step.note or None)

@@ -74,6 +74,7 @@ class Texts(_Part):
     rejected: dict[str, str]
     elsewhere: dict[str, Elsewhere]
     assigned: list[str]
+    corrected: dict[str, list[str]]
     hidden: list[str]
     unhidden: list[str]
 

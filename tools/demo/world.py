@@ -44,6 +44,13 @@ class Spot:
             if shapely.contains(self.area, found):
                 return found.y, found.x
 
+    def beside(self, pin: tuple[float, float], rng: Random) -> tuple[float, float]:
+        """Latitude and longitude some steps away, still inside."""
+        while True:
+            found = Point(round(pin[1] + rng.gauss(0, 0.0007), 6), round(pin[0] + rng.gauss(0, 0.0007), 6))
+            if shapely.contains(self.area, found):
+                return found.y, found.x
+
 
 @dataclass(frozen=True, slots=True)
 class World:
