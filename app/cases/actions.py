@@ -606,17 +606,23 @@ def _event(  # noqa: PLR0917 - everything one event holds
 # --- moving what is owed to the router ------------------------------------------------------------------------------
 
 
+# The cases first and alone: whatever the planner believes of a backlog, only what is claimed is joined.
 _CLAIM = f"""
+WITH c AS MATERIALIZED (
+    SELECT id, reference, category_code, urgency, channel, state, version, cycle, received_at, published_at, hidden_at,
+           act_by, due_at, resolved_at, head, report_id, pin_seq,
+           CASE WHEN commune_confirmed THEN commune_id END AS confirmed_id
+    FROM case_file WHERE {rules.OWED_ROUTING} {{chosen}}
+    ORDER BY received_at LIMIT %(limit)s::int FOR UPDATE SKIP LOCKED)
 SELECT c.id, c.reference, c.category_code, c.urgency, c.channel, c.state, c.version, c.cycle, c.received_at,
        c.published_at, c.hidden_at, c.act_by, c.due_at, c.resolved_at, c.head, c.report_id,
        r.account_id, r.visibility, r.request_id, t.stated_unit_id, COALESCE(p.lat, t.lat), COALESCE(p.lon, t.lon),
-       COALESCE(p.accuracy_m, t.accuracy_m), CASE WHEN c.commune_confirmed THEN c.commune_id END
-FROM case_file c JOIN report r ON r.id = c.report_id JOIN report_content t ON t.report_id = c.report_id
+       COALESCE(p.accuracy_m, t.accuracy_m), c.confirmed_id
+FROM c JOIN report r ON r.id = c.report_id JOIN report_content t ON t.report_id = c.report_id
      LEFT JOIN case_pin p ON p.case_id = c.id AND p.seq = c.pin_seq
-WHERE c.{rules.OWED_ROUTING} {{chosen}}
-ORDER BY c.received_at LIMIT %(limit)s::int FOR UPDATE OF c SKIP LOCKED
+ORDER BY c.received_at
 """
-_CLAIM_OLDEST, _CLAIM_ONE = _CLAIM.format(chosen=""), _CLAIM.format(chosen="AND c.id = %(id)s::uuid")
+_CLAIM_OLDEST, _CLAIM_ONE = _CLAIM.format(chosen=""), _CLAIM.format(chosen="AND id = %(id)s::uuid")
 
 _ROUTE = """
 WITH moved AS (
