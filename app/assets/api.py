@@ -12,7 +12,7 @@ from app.assets import queries
 from app.assets.models import Asset
 from app.assets.queries import MAX_BOX_DEG, Box, ClassInfo
 from app.assets.schemas import ASSET_UNKNOWN, BAD_ASSET_BOX, AssetOut, AssetPlaceOut, AssetRowOut, CodedOut
-from app.boundaries.queries import locate
+from app.boundaries.queries import heir, locate
 from app.catalog.queries import catalogue
 from app.catalog.schemas import BoundsOut
 from app.core import clock
@@ -92,6 +92,7 @@ def _box(words: str) -> Box:
 def _row(session: Session, asset: Asset, language: Lang) -> dict[str, Any]:
     """The fields that an asset has on a map."""
     kind = queries.asset_classes(session)[asset.asset_class]
+    manager_id = heir(session, asset.manager_id, (asset.lat, asset.lon), _today()) if asset.manager_id else None
     return {
         "code": asset.code,
         "name": asset.name or _class_name(kind, language),
@@ -99,7 +100,7 @@ def _row(session: Session, asset: Asset, language: Lang) -> dict[str, Any]:
         "kind": kind.kind,
         "location": AssetPlaceOut(lat=asset.lat, lon=asset.lon),
         "bounds": BoundsOut(west=asset.west, south=asset.south, east=asset.east, north=asset.north),
-        "manager": _unit(session, asset.manager_id, language),
+        "manager": _unit(session, manager_id, language),
     }
 
 
@@ -109,14 +110,15 @@ def _shown(session: Session, asset: Asset, answers_for: AnswersFor, language: La
     kind = queries.asset_classes(session)[asset.asset_class]
     category = catalogue(session).category(asset.category_code or kind.category_code or "")
     unit_id = answers_for(session, category.code, asset.lat, asset.lon) if category else None
+    row = _row(session, asset, language)
     return AssetOut(
-        **_row(session, asset, language),
+        **row,
         commune=_unit(session, placement.commune_id, language),
         commune_approximate=placement.approximate,
         category=CodedOut(code=category.code, name=category.name_vi if language == "vi" else category.name_en)
         if category and category.active
         else None,
-        unit=_unit(session, unit_id or asset.manager_id, language),
+        unit=_unit(session, unit_id, language) or row["manager"],
         source=asset.source,
     )
 

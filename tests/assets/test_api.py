@@ -9,6 +9,7 @@ from fastapi.testclient import TestClient
 
 from app.core import clock
 from app.core.db import Session
+from app.orgunits.queries import directory
 from tests.support import make, places
 from tests.support.assets import put
 
@@ -58,6 +59,12 @@ def test_without_a_category_the_manager_is_named_and_a_nameless_asset_by_its_cla
     assert body["unit"] == body["manager"]
     assert body["manager"]["code"] == HOME
     assert body["name"] == "Thôn, xóm, tổ dân phố"
+
+
+def test_a_manager_that_has_ended_is_named_by_who_followed_it(client: TestClient, session: Session) -> None:
+    (before,) = [unit for unit in directory(session).units if unit.name == "Thị trấn Chợ Chu"]
+    hamlet = put(session, shapely.Point(LON, LAT), "thon_xom", manager_id=before.id)
+    assert shown(client, hamlet.code)["manager"]["name"] == "Xã Định Hóa"
 
 
 def test_what_the_caller_holds_is_not_sent_again(client: TestClient, session: Session) -> None:
