@@ -222,6 +222,8 @@ def _move_children(session: Session, ended: Sequence[UUID], day: date) -> None:
 
 
 def _follow_staff(session: Session) -> None:
+    """One at a time: of two at once each would open the same role anew."""
+    orgunits.alone(session)
     ended = directory(session).ended(clock.local_day(clock.now()))
     follow_units(session, ended, queries.mapped_staff(session, ended))
 
