@@ -259,8 +259,10 @@ def enter_rule(session: Session, actor_id: UUID, body: RuleIn, lang: Lang) -> Ch
     A conflict is refused and names both rules; what else is found comes with the answer.
     """
     _one_at_a_time(session)
-    before, draft, say = read_rules(session), _draft(session, body), words(session, lang)
+    draft, say = _draft(session, body), words(session, lang)
     row = draft.row
+    categories = _categories(session, row)
+    before = read_rules(session).about_any(categories)
     after = before.changed(add=row, shape=draft.shape)
     found = findings(session, after, row.valid_from, say, about=row.id)
     hurtful = [finding for finding in found if finding.kind == "conflict"]
@@ -268,7 +270,7 @@ def enter_rule(session: Session, actor_id: UUID, body: RuleIn, lang: Lang) -> Ch
         raise RULE_CONFLICT.error(extra={"findings": [finding.model_dump(mode="json") for finding in hurtful]})
     since = clock.local_day(clock.now() - REPLAYED) - timedelta(days=1)
     as_though = before.changed(add=as_though_always(row, since), shape=draft.shape)
-    told = replay(session, before, as_though, _categories(session, row))
+    told = replay(session, before, as_though, categories)
     if not body.dry_run:
         draft.store(session)
         audit(session, actor_id, TOPIC, str(row.id), None, _audited(draft.rule, row))
@@ -290,10 +292,12 @@ def end_rule(session: Session, actor_id: UUID, rule_id: UUID, body: EndIn, lang:
     _not_past(body.on, "/on")
     if rule.valid_to is not None and rule.valid_to <= body.on:
         raise RULE_ENDED.error(pointer="/on", ended=rule.valid_to.isoformat())
-    before, row, say = read_rules(session), with_members(session, rule), words(session, lang)
+    row, say = with_members(session, rule), words(session, lang)
+    categories = _categories(session, row)
+    before = read_rules(session).about_any(categories)
     ended = replace(row, valid_to=max(body.on, row.valid_from))
     left = before.changed(drop=rule_id)
-    told = replay(session, before, left, _categories(session, row))
+    told = replay(session, before, left, categories)
     after = left.changed(add=ended, shape=before.shapes.get(rule_id))
     known = {finding.text for finding in findings(session, before, body.on, say)}
     found = [each for each in findings(session, after, body.on, say) if each.text not in known]
@@ -381,11 +385,13 @@ def _unit_on(session: Session, code: str, day: date, pointer: str) -> UUID:
     return unit.id
 
 
-def _categories(session: Session, row: RuleRow) -> set[str]:
+def _categories(session: Session, row: RuleRow) -> Sequence[Category]:
     """The categories a rule says something about."""
-    if row.category is not None:
-        return {row.category}
-    return {category.code for category in catalogue(session).members(row.group or "")}
+    known = catalogue(session)
+    if row.category is None:
+        return known.members(row.group or "")
+    category = known.category(row.category)
+    return [category] if category else []
 
 
 def _audited(rule: RoutingRule, row: RuleRow) -> dict[str, object]:

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -269,23 +270,26 @@ def get_routing_coverage(
         name = f"phan-tuyen-{day.isoformat()}.csv"
         headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
         return Response(_table(covered, say), media_type="text/csv; charset=utf-8", headers=headers)
-    rows = [_row(each, say) for each in covered]
+    rows = _rows(covered, say)
     without = sum(row.unit is None for row in rows)
-    body = CoverageOut(on=day, covered=len(rows) - without, uncovered=without, rows=rows)
+    body = CoverageOut.model_construct(on=day, covered=len(rows) - without, uncovered=without, rows=rows)
     return Response(body.model_dump_json(), media_type="application/json", headers={"Cache-Control": "no-store"})
 
 
-def _row(covered: queries.Covered, say: Words) -> CoverageRow:
-    category, commune, decision, exceptions, rule = covered
-    return CoverageRow(
-        category=category.code,
-        commune=UnitOut(code=commune.code, name=say.unit_name(commune.id)),
-        unit=say.unit(decision.unit_id),
-        reason=decision.reason,
-        reason_text=REASONS[decision.reason][say.english],
-        rule=RuleRef(id=rule.id, text=say.rule(rule)) if rule else None,
-        exceptions=[RuleRef(id=each.id, text=say.rule(each)) for each in exceptions],
-    )
+def _rows(covered: Iterable[queries.Covered], say: Words) -> list[CoverageRow]:
+    ref = cache(lambda rule: RuleRef(id=rule.id, text=say.rule(rule)))  # the same rules in thousands of rows
+    return [
+        CoverageRow.model_construct(
+            category=category.code,
+            commune=say.unit(commune.id) or UnitOut(code=commune.code, name=commune.name),
+            unit=say.unit(decision.unit_id),
+            reason=decision.reason,
+            reason_text=REASONS[decision.reason][say.english],
+            rule=ref(rule) if rule else None,
+            exceptions=[ref(each) for each in exceptions],
+        )
+        for category, commune, decision, exceptions, rule in covered
+    ]
 
 
 _COLUMNS = (
@@ -303,7 +307,7 @@ _COLUMNS = (
 
 def _table(covered: Iterable[queries.Covered], say: Words) -> str:
     """The matrix for a spreadsheet: a BOM, so that Vietnamese letters survive; nothing that could be a formula."""
-    text = io.StringIO()
+    text, told = io.StringIO(), cache(say.rule)
     writer = csv.writer(text)
     writer.writerow([column[say.english] for column in _COLUMNS])
     for category, commune, decision, exceptions, rule in covered:
@@ -316,8 +320,8 @@ def _table(covered: Iterable[queries.Covered], say: Words) -> str:
             unit.code if unit else "",
             unit.name if unit else "",
             REASONS[decision.reason][say.english],
-            say.rule(rule) if rule else "",
-            "; ".join(say.rule(each) for each in exceptions),
+            told(rule) if rule else "",
+            "; ".join(told(each) for each in exceptions),
         )
         writer.writerow([harmless(cell) for cell in row])
     return "\ufeff" + text.getvalue()

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 from uuid import UUID
 
@@ -85,9 +86,10 @@ class RuleBook:
         """The rules that may say something about a category."""
         return [*self._of_category.get(category, ()), *self._of_group.get(group, ())]
 
-    def one(self, rule_id: UUID) -> RuleRow | None:
-        """The rule of this id."""
-        return next((rule for rule in self.rules if rule.id == rule_id), None)
+    def about_any(self, categories: Iterable[Category]) -> "RuleBook":
+        """The rules that may say something about one of these categories."""
+        kept = {rule.id: rule for each in categories for rule in self.about(each.code, each.group_code)}
+        return RuleBook(kept.values(), self.shapes)
 
     def changed(
         self, *, add: RuleRow | None = None, shape: "BaseGeometry | None" = None, drop: UUID | None = None
@@ -394,7 +396,7 @@ class Replay:
         return Counter((before, after) for _, before, after in self.moved).most_common()
 
 
-def replay(session: Session, before: RuleBook, after: RuleBook, categories: Collection[str]) -> Replay:
+def replay(session: Session, before: RuleBook, after: RuleBook, categories: Iterable[Category]) -> Replay:
     """Which of last month's reports of these categories go elsewhere by the rules `after`.
 
     Each is decided by what was in force when it was received, at the place it has by now; at most the newest
@@ -409,7 +411,7 @@ def replay(session: Session, before: RuleBook, after: RuleBook, categories: Coll
         .join(ReportContent, col(ReportContent.report_id) == Case.report_id)
         .outerjoin(CasePin, newest_pin())
         .where(text("case_event.seq = 1"), col(CaseEvent.at) >= since, col(CaseEvent.at) < until)
-        .where(col(Case.category_code).in_(sorted(categories)))
+        .where(col(Case.category_code).in_([category.code for category in categories]))
     )
     received = session.execute(chosen.with_only_columns(func.count())).scalar_one()
     columns = (
@@ -477,6 +479,7 @@ def words(session: Session, lang: Lang) -> Words:
     units, known, classes = directory(session), catalogue(session), asset_classes(session)
     english = lang == "en"
 
+    @cache  # a matrix names the same units thousands of times
     def unit(unit_id: UUID | None) -> UnitOut | None:
         found = units.by_id(unit_id) if unit_id else None
         return UnitOut(code=found.code, name=name_of(found, lang)) if found else None

@@ -382,11 +382,11 @@ def conflicts(rules: Sequence[RuleRow], world: World, since: date, about: UUID |
     equals: dict[object, list[RuleRow]] = defaultdict(list)
     for rule in sorted(rules, key=lambda rule: rule.id):
         equals[strength(rule), rule.category, rule.group, rule.commune_id].append(rule)
-    found = []
+    found, field_of = [], _fields(rules, world)
     for peers in equals.values():
         for one, other in itertools.combinations(peers, 2):
             if about in (None, one.id, other.id) and _may_disagree(one, other):
-                example, _ = _first((one, other), rules, world, since, _tie(one, other))
+                example, _ = _first((one, other), field_of(one), world, since, _tie(one, other))
                 if example is not None:
                     found.append(Conflict(one.id, other.id, example))
     return found
@@ -394,13 +394,39 @@ def conflicts(rules: Sequence[RuleRow], world: World, since: date, about: UUID |
 
 def unreachable(rules: Sequence[RuleRow], world: World, since: date) -> list[Unreachable]:
     """Every rule that could match a report from local day `since` on, and for which `decide` never answers with it."""
-    found = []
+    found, field_of = [], _fields(rules, world)
     for rule in sorted(rules, key=lambda rule: rule.id):
         winners: set[UUID] = set()
-        example, looked_everywhere = _first((rule,), rules, world, since, _wins(rule, winners))
+        example, looked_everywhere = _first((rule,), field_of(rule), world, since, _wins(rule, winners))
         if example is None and looked_everywhere and winners:
             found.append(Unreachable(rule.id, tuple(sorted(winners)[:5])))
     return found
+
+
+_Field = Sequence[tuple[Subject, Sequence[RuleRow]]]
+
+
+def _fields(rules: Sequence[RuleRow], world: World) -> Callable[[RuleRow], _Field]:
+    """What a rule stands in: each subject it is about, with the other rules about it that it does not beat."""
+    about: dict[str, list[tuple[Strength, RuleRow]]] = defaultdict(list)
+    of_group: dict[str, list[Subject]] = defaultdict(list)
+    for subject in world.subjects:
+        of_group[subject.group].append(subject)
+        about[subject.category] = [(strength(rule), rule) for rule in rules if _is_about(rule, subject)]
+    of_category = {subject.category: subject for subject in world.subjects}
+
+    def field_of(rule: RuleRow) -> _Field:
+        if rule.category is None:
+            subjects = of_group[rule.group or ""]
+        else:
+            subjects = [of_category[rule.category]] if rule.category in of_category else []
+        own = strength(rule)
+        return [
+            (subject, [each for power, each in about[subject.category] if power >= own and each is not rule])
+            for subject in subjects
+        ]
+
+    return field_of
 
 
 def _may_disagree(one: RuleRow, other: RuleRow) -> bool:
@@ -434,15 +460,12 @@ def _wins(rule: RuleRow, winners: set[UUID]) -> _Test:
 
 
 def _first(
-    matching: Sequence[RuleRow], rules: Iterable[RuleRow], world: World, since: date, test: _Test
+    matching: Sequence[RuleRow], within: _Field, world: World, since: date, test: _Test
 ) -> tuple[Example | None, bool]:
     """The first representative report that all of `matching` match and that passes the test; whether all were seen."""
-    rule = matching[0]
-    strong = [each for each in rules if each is not rule and strength(each) >= strength(rule)]
-    looked_at = 0
-    for subject in world.subjects:
-        rivals = [each for each in strong if _is_about(each, subject)]
-        for place, at in _reports(rule, rivals, world, since) if _is_about(rule, subject) else ():
+    rule, looked_at = matching[0], 0
+    for subject, rivals in within:
+        for place, at in _reports(rule, rivals, world, since):
             looked_at += 1
             if looked_at > MOST_REPORTS:
                 return None, False
