@@ -79,7 +79,7 @@ def test_a_rule_the_pack_no_longer_names_stays(session: Session, tmp_path: Path)
         ({"valid_from": "2024-01-01"}, "not in force on valid_from"),
         ({"uu_tien": 1}, "uu_tien"),
         ({"priority": 5000}, "1000"),
-        ({"unit": None}, "name the unit"),
+        ({"unit": None}, "Name the unit"),
         ({"cooperating": ["so_khong_co"]}, "so_khong_co is not known"),
         ({"communes": ["so_xay_dung"]}, "so_xay_dung is not known"),
         ({"communes": None, "area_name": "Phía nam"}, "name of a group of communes"),
@@ -103,7 +103,10 @@ def test_damage_is_named_and_enters_nothing(
 def test_a_rule_of_the_pack_may_say_all_that_a_rule_can(session: Session, tmp_path: Path) -> None:
     group = RULE | {"communes": [HOME, ELSEWHERE], "area_name": "Hai xã", "cooperating": ["cong_an_tinh"]}
     night = RULE | {"hours": {"weekdays": [6], "starts": "22:00", "ends": "06:00"}}
-    road = {"category": "o_ga", "asset": {"asset_class": "duong_xa", "within_m": 20, "to_manager": True}}
+    road: dict[str, Any] = {
+        "category": "o_ga",
+        "asset": {"asset_class": "duong_xa", "within_m": 20, "to_manager": True},
+    }
     road |= {"valid_from": "2025-07-01", "priority": 120, "decision": "QĐ 7"}
     where = pack(tmp_path, group, night, road)
     assert load_rules(session, where) == 3
