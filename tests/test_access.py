@@ -47,6 +47,13 @@ PLAN = {
     "decision": "1/NQ-HĐND",
     "changes": [{"kind": "change_kind", "sources": [ELSEWHERE], "new_kind": "thi_tran"}],
 }
+DEVICE = {
+    "provider": "fcm",
+    "platform": "android",
+    "token": "x" * 40,
+    "app_version": "1.0.0",
+    "time_zone": "Asia/Ho_Chi_Minh",
+}
 ROUTES: dict[str, Route] = {
     "request_sign_in_code": Route(EVERYBODY, {"phone": "0912345678"}),
     "sign_in": Route(EVERYBODY, {"phone": "0912345678", "code": "000000", "consent_version": "2026-01"}),
@@ -57,6 +64,10 @@ ROUTES: dict[str, Route] = {
     "create_staff": Route({"administrator"}, {"email": "x", "password": "x", "name": "x", "grants": []}),
     "list_staff": Route({"administrator"}),
     "list_failed_messages": Route({"administrator"}),
+    "list_message_templates": Route({"administrator"}),
+    "put_my_device": Route(SIGNED_IN, DEVICE),
+    "list_my_devices": Route(SIGNED_IN),
+    "delete_my_device": Route(SIGNED_IN),
     "list_categories": Route(EVERYBODY),
     "get_config": Route(EVERYBODY),
     "list_units": Route(EVERYBODY),
@@ -170,7 +181,7 @@ def test_who_reaches_what(
     shown = client.get(f"/v1/cases/{case_id}", headers=make.bearer(people["officer"]))
     report_id, reference = make.report_of(session, case_id), shown.json()["reference"]
     values = {"case_id": case_id, "report_id": report_id, "reference": reference, "code": HOME, "media_id": ID}
-    values |= {"size": "large", "token": "x", "media": ID}
+    values |= {"size": "large", "token": "x", "media": ID, "installation_id": ID}
     if operation in ("get_routing_rule", "end_routing_rule"):
         values["rule_id"] = session.exec(select(RoutingRule.id)).first()
     if "{change_id}" in path:

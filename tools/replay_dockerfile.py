@@ -433,6 +433,8 @@ def main() -> int:
                 "OWNER_DATABASE_URL": postgres.owner_url,
                 "REDIS_URL": valkey.url,
                 **{f"PHANANH_{name}_KEY": _new_key() for name in ("TOKEN", "VAULT", "INDEX", "LINK")},
+                "PHANANH_NOTIFIER": "carriers",
+                **{f"PHANANH_ESMS_{name}": "replay" for name in ("KEY", "SECRET", "BRAND")},
             }
             port = free_port()
             status = _in_namespace(lambda: _inside(place, services, port, single_id=single_id), single_id=single_id)

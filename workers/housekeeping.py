@@ -6,6 +6,7 @@ from app.core.db import transaction
 from app.deadlines.actions import record_breaches as record
 from app.identity.actions import forget_expired
 from app.media.actions import sweep_deletions, sweep_orphans
+from app.notifications.actions import end_signed_out_devices
 from workers.celery_app import celery
 
 BATCH = 500
@@ -31,10 +32,11 @@ def close_by_silence() -> None:
 
 @celery.task(name="housekeeping.forget")  # type: ignore[untyped-decorator]
 def forget() -> None:
-    """Drop expired sign-in codes, sessions and stored answers."""
+    """Drop expired sign-in codes, sessions and stored answers, and the push tokens of who signed out."""
     with transaction() as session:
         forget_expired(session)
         idempotency.forget(session)
+        end_signed_out_devices(session)
 
 
 @celery.task(name="housekeeping.sweep_media")  # type: ignore[untyped-decorator]

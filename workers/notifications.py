@@ -3,6 +3,7 @@
 from celery.signals import worker_process_init
 from sqlalchemy.exc import OperationalError
 
+from app.carriers.actions import fleet
 from app.notifications import actions
 from workers.celery_app import celery, give_way
 
@@ -18,4 +19,4 @@ worker_process_init.connect(give_way)
 )
 def send() -> int:
     """Send what is owed. Safe to run twice, and at the same time: a leased row is not taken again."""
-    return actions.send_owed()
+    return actions.send_owed(fleet=fleet())

@@ -1,7 +1,7 @@
 """What identity reads. Sealed columns are opened here and nowhere else."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -24,6 +24,23 @@ class Recipient:
 
     active: bool
     locale: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Where messages of ours can reach an account. Opened one by one at the moment of sending, and shown to nobody."""
+
+    account_id: UUID
+    phone_sealed: bytes | None = field(default=None, repr=False)
+    email_sealed: bytes | None = field(default=None, repr=False)
+
+    def phone(self) -> str:
+        """Open the phone number."""
+        return opened(self.account_id, "phone", self.phone_sealed) or ""
+
+    def email(self) -> str:
+        """Open the e-mail address."""
+        return opened(self.account_id, "email", self.email_sealed) or ""
 
 
 def phone_index(phone: str) -> bytes:
@@ -102,6 +119,13 @@ def recipients(session: Session, account_ids: Collection[UUID]) -> dict[UUID, Re
     """Tell whether accounts may still be written to, and in which language."""
     statement = select(Account.id, Account.status, Account.locale).where(col(Account.id).in_(account_ids))
     return {found: Recipient(status == "active", locale) for found, status, locale in session.exec(statement)}
+
+
+def reach(session: Session, account_ids: Collection[UUID]) -> dict[UUID, Reach]:
+    """Tell where accounts can be reached; for sending messages only, nothing is opened here."""
+    statement = select(Identity.account_id, Identity.phone_sealed, Identity.email_sealed)
+    rows = session.exec(statement.where(col(Identity.account_id).in_(account_ids)))
+    return {account_id: Reach(account_id, phone, email) for account_id, phone, email in rows}
 
 
 def staff_names(session: Session, account_ids: Collection[UUID]) -> dict[UUID, str]:

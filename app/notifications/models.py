@@ -14,6 +14,49 @@ from app.core.ids import uuid7
 _MOMENT = DateTime(timezone=True)
 
 
+class Device(SQLModel, table=True):
+    """One installation that receives push messages: a phone or browser in which its account is signed in.
+
+    A token is sealed with `device:<id>:token` (of a browser: its subscription as JSON), found by blind index, belongs
+    to one account at a time and is wiped when the device ends. A device whose session has ended receives nothing.
+    """
+
+    __tablename__ = "device"
+    __table_args__ = (
+        UniqueConstraint("account_id", "installation_id", name="device_once_an_account"),
+        CheckConstraint("platform IN ('android', 'ios', 'web')", name="device_platform_known"),
+        CheckConstraint("carrier IN ('fcm', 'apns', 'webpush')", name="device_carrier_known"),
+        CheckConstraint("locale IN ('vi', 'en')", name="device_locale_known"),
+        CheckConstraint(
+            "end_reason IN ('signed_out', 'token_dead', 'taken_over', 'too_many')", name="device_end_reason_known"
+        ),
+        CheckConstraint("(ended_at IS NULL) = (end_reason IS NULL)", name="device_end_whole"),
+        CheckConstraint(
+            "(ended_at IS NULL) = (token_sealed IS NOT NULL) AND (ended_at IS NULL) = (token_index IS NOT NULL)",
+            name="device_token_while_it_lives",
+        ),
+        Index("device_token_once", "token_index", unique=True, postgresql_where=text("ended_at IS NULL")),
+        Index("device_of_session", "session_id"),
+    )
+
+    id: UUID = Field(default_factory=uuid7, primary_key=True)
+    account_id: UUID = Field(foreign_key="account.id")
+    # Gone with its session's row, which is kept until none of its tokens could be used.
+    session_id: UUID | None = Field(default=None, foreign_key="session.id", ondelete="CASCADE")
+    installation_id: UUID
+    platform: str = Field(sa_type=Text)
+    carrier: str = Field(sa_type=Text)
+    token_sealed: bytes | None = Field(default=None, sa_type=LargeBinary)
+    token_index: bytes | None = Field(default=None, sa_type=LargeBinary)
+    locale: str = Field(sa_type=Text)
+    app_version: str = Field(sa_type=Text)
+    time_zone: str = Field(sa_type=Text)
+    registered_at: datetime = Field(default_factory=clock.now, sa_type=_MOMENT)
+    seen_at: datetime = Field(default_factory=clock.now, sa_type=_MOMENT)
+    ended_at: datetime | None = Field(default=None, sa_type=_MOMENT)
+    end_reason: str | None = Field(default=None, sa_type=Text)
+
+
 class Message(SQLModel, table=True):
     """One message to one recipient: an account, or (a sign-in code) a sealed address.
 
@@ -66,3 +109,31 @@ class Message(SQLModel, table=True):
     sent_at: datetime | None = Field(default=None, sa_type=_MOMENT)
     failure_code: str | None = Field(default=None, sa_type=Text)
     created_at: datetime = Field(default_factory=clock.now, sa_type=_MOMENT)
+
+
+class MessageAttempt(SQLModel, table=True):
+    """An answer of a provider to one delivery of a message. Several devices of an account are several deliveries."""
+
+    __tablename__ = "message_attempt"
+    __table_args__ = (
+        CheckConstraint("channel IN ('push', 'zns', 'sms', 'email')", name="message_attempt_channel_known"),
+        CheckConstraint(
+            "carrier IN ('console', 'fcm', 'apns', 'webpush', 'zns', 'esms', 'smtp')",
+            name="message_attempt_carrier_known",
+        ),
+        CheckConstraint(
+            "outcome IN ('accepted', 'retry', 'permanent', 'token_dead', 'quota')", name="message_attempt_outcome_known"
+        ),
+        CheckConstraint("(outcome = 'permanent') = (code IS NOT NULL)", name="message_attempt_refusal_has_code"),
+        Index("message_attempt_of_message", "message_id"),
+    )
+
+    id: UUID = Field(default_factory=uuid7, primary_key=True)
+    message_id: UUID = Field(foreign_key="message.id")
+    channel: str = Field(sa_type=Text)
+    carrier: str = Field(sa_type=Text)
+    # No foreign key: what happened outlives the device it happened to.
+    device_id: UUID | None = Field(default=None)
+    outcome: str = Field(sa_type=Text)
+    code: str | None = Field(default=None, sa_type=Text)
+    at: datetime = Field(default_factory=clock.now, sa_type=_MOMENT)

@@ -4,14 +4,16 @@ Texts hold a reference and a status, never the content of a report, a name or an
 and pass through other people's networks. The one exception is the sign-in code, whose secret they carry.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta, tzinfo
 from typing import Literal, Protocol
-from uuid import UUID
+from urllib.parse import urlsplit
+from uuid import UUID, uuid5
 
 Locale = Literal["vi", "en"]
-Channel = Literal["push", "sms", "email"]
+Channel = Literal["push", "zns", "sms", "email"]
+Carrier = Literal["console", "fcm", "apns", "webpush", "zns", "esms", "smtp"]
 
 # Templates ---------------------------------------------------------------------------------------------------------
 
@@ -123,6 +125,28 @@ TEMPLATES: Mapping[str, Template] = {
 }
 
 
+# All that a lock screen shows beside the reference: the citizen's words for a state, DOMAIN.md.
+STATUS_WORDS: Mapping[str, tuple[str, str]] = {
+    "report_received": ("đang xác minh", "being verified"),
+    "report_routed": ("đã chuyển xử lý", "passed on"),
+    "report_assigned": ("đã chuyển xử lý", "passed on"),
+    "report_accepted": ("đang xử lý", "in progress"),
+    "report_question": ("chờ bổ sung", "needs information"),
+    "report_resolved": ("đã xử lý", "resolved"),
+    "report_closed": ("đã đóng", "closed"),
+    "report_reopened": ("đang xử lý", "in progress"),
+    "report_rejected": ("từ chối", "refused"),
+    "report_merged": ("trùng", "duplicate"),
+    "report_withdrawn": ("đã rút", "withdrawn"),
+    "case_assigned": ("mới giao", "assigned"),
+    "case_urgent": ("khẩn", "urgent"),
+    "case_returned": ("trả lại", "returned"),
+    "case_due_soon": ("sắp đến hạn", "due soon"),
+    "case_overdue": ("quá hạn", "overdue"),
+}
+_NEWS = ("có tin mới", "news")
+
+
 class UnknownMessageError(Exception):
     """There is no such template, or its parameters are not the ones it may carry. A mistake in our code."""
 
@@ -145,6 +169,124 @@ def render(template: str, params: Mapping[str, str], locale: str, secret: str | 
     return (known.en if locale == "en" else known.vi).format_map(values)
 
 
+def push_words(template: str, params: Mapping[str, str], locale: str) -> tuple[str, str]:
+    """Write what a push shows, title and body: the reference and a word for the state, nothing else."""
+    words = STATUS_WORDS.get(template, _NEWS)
+    return params.get(REFERENCE, ""), words[1] if locale == "en" else words[0]
+
+
+# Devices -----------------------------------------------------------------------------------------------------------
+
+MAX_DEVICES = 10
+
+
+def push_origin_allowed(endpoint: str, origins: Sequence[str]) -> bool:
+    """Whether an address that a browser brought belongs to a known push service; `https://*.a.b` allows one below a.b.
+
+    The server calls that address: anything else would let a stranger choose what it calls.
+    """
+    try:
+        parts = urlsplit(endpoint)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return False
+    if parts.username is not None or parts.password is not None or not endpoint.isascii() or "\\" in endpoint:
+        return False
+    for origin in origins:
+        known = urlsplit(origin)
+        name = known.hostname or ""
+        fits = host.endswith(name[1:]) if name.startswith("*.") else host == name
+        if fits and (parts.scheme, port) == (known.scheme, known.port):
+            return True
+    return False
+
+
+# Roads -------------------------------------------------------------------------------------------------------------
+
+_NEWS_ROAD: tuple[Channel, ...] = ("push", "zns")
+_FULL_ROAD: tuple[Channel, ...] = ("push", "zns", "sms")
+_STAFF_ROAD: tuple[Channel, ...] = ("push", "email")
+# The channels by which a message is tried, in order; the next one only when the one before leads nowhere. Progress is
+# not worth a paid SMS; what a citizen must answer or should know in the end is. Others: the full road.
+ROADS: Mapping[str, tuple[Channel, ...]] = {
+    "report_received": _NEWS_ROAD,
+    "report_routed": _NEWS_ROAD,
+    "report_assigned": _NEWS_ROAD,
+    "report_accepted": _NEWS_ROAD,
+    "report_merged": _NEWS_ROAD,
+    "report_withdrawn": _NEWS_ROAD,
+    "case_assigned": _STAFF_ROAD,
+    "case_returned": _STAFF_ROAD,
+    "case_due_soon": _STAFF_ROAD,
+    "case_overdue": _STAFF_ROAD,
+    "case_urgent": ("push", "sms", "email"),
+}
+# Somebody is waiting for it, or it is khẩn.
+AT_ANY_HOUR = frozenset({"sign_in_code", "case_urgent"})
+
+
+def road(template: str, channel: Channel, *, addressed: bool) -> tuple[Channel, ...]:
+    """Tell by which channels a message goes; one to a bare address by its own alone."""
+    return (channel,) if addressed else ROADS.get(template, _FULL_ROAD)
+
+
+def preview(template: str) -> dict[str, object]:
+    """Show a message as it would arrive, with an invented reference or code."""
+    known, shown = TEMPLATES[template], {REFERENCE: "7KQ4-M2XT"}
+    secret = "381604" if known.secret else None
+
+    def texts(locale: Locale) -> dict[str, str]:
+        title, body = ("", "") if known.secret else push_words(template, shown, locale)
+        return {"push_title": title, "push_body": body, "text": render(template, shown, locale, secret)}
+
+    channels = ("sms",) if known.secret else road(template, "push", addressed=False)
+    return {
+        "name": template,
+        "channels": list(channels),
+        "at_any_hour": template in AT_ANY_HOUR,
+        "vi": texts("vi"),
+        "en": texts("en"),
+    }
+
+
+# Quiet hours -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class QuietHours:
+    """The local hours in which no phone rings, from `begin` up to `end`; over midnight where that is earlier."""
+
+    begin: time
+    end: time
+    zone: tzinfo
+
+    def until(self, at: datetime) -> datetime | None:
+        """Tell when the quiet that lies over `at` ends; None outside of it. Equal hours mean no quiet at all."""
+        local = at.astimezone(self.zone)
+        clock = local.time()
+        over_midnight = self.begin > self.end
+        begun, not_ended = clock >= self.begin, clock < self.end
+        if not (begun or not_ended if over_midnight else begun and not_ended):
+            return None
+        day = local.date() + timedelta(days=int(over_midnight and begun))
+        return datetime.combine(day, self.end, self.zone).astimezone(at.tzinfo)
+
+
+# What makes a phone ring; an e-mail waits until it is read, and the console is a file.
+_RINGING: frozenset[Channel] = frozenset({"push", "zns", "sms"})
+
+
+def held_until(
+    template: str, legs: "Sequence[Leg]", quiet: QuietHours | None, *, waited_for: bool, at: datetime
+) -> datetime | None:
+    """Tell until when a message waits because it would make a phone ring at night; None: it may go."""
+    if quiet is None or waited_for or template in AT_ANY_HOUR:
+        return None
+    if not any(target.channel in _RINGING and target.carrier != "console" for leg in legs for target in leg):
+        return None
+    return quiet.until(at)
+
+
 # Providers ---------------------------------------------------------------------------------------------------------
 
 
@@ -160,6 +302,11 @@ class Outgoing:
     text: str = field(repr=False)
     params: Mapping[str, str]
     code: str | None = field(default=None, repr=False)
+    # Of a push: its title; `text` is then the word for the state.
+    title: str = field(default="", repr=False)
+    urgent: bool = False
+    # One of the deliveries of a message: its own name over all tries.
+    delivery_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,11 +340,18 @@ class QuotaExceeded:
     seconds: float
 
 
-Delivery = Accepted | RetryAfter | Permanent | TokenDead | QuotaExceeded
+@dataclass(frozen=True, slots=True)
+class NotAsked:
+    """The provider fails again and again and is left alone for so many seconds; nothing was sent."""
+
+    seconds: float
+
+
+Delivery = Accepted | RetryAfter | Permanent | TokenDead | QuotaExceeded | NotAsked
 
 
 class Notifier(Protocol):
-    """A provider. `send` may block for at most `SEND_TIMEOUT`; what it raises counts as a failed try."""
+    """A provider. `send` may block for at most `HOP_TIMEOUT`; what it raises counts as a failed try."""
 
     def send(self, outgoing: Outgoing) -> Delivery:
         """Hand one message over and say what became of it."""
@@ -206,7 +360,9 @@ class Notifier(Protocol):
 # What becomes of a row ---------------------------------------------------------------------------------------------
 
 MAX_ATTEMPTS = 8
-SEND_TIMEOUT = timedelta(seconds=5)
+# One delivery. No further one is begun in a try that has taken as long, so a whole try ends within SEND_TIMEOUT.
+HOP_TIMEOUT = timedelta(seconds=2.5)
+SEND_TIMEOUT = 2 * HOP_TIMEOUT
 # A lease outlives a whole batch in which every single send takes all its time.
 BATCH = 10
 LEASE = SEND_TIMEOUT * (BATCH + 2)
@@ -258,7 +414,7 @@ def fate(delivery: Delivery, attempts: int, at: datetime) -> Fate:
             return Failed(code)
         case TokenDead():
             return Failed("token_dead")
-        case QuotaExceeded(seconds):
+        case QuotaExceeded(seconds) | NotAsked(seconds):
             return Again(at + max(timedelta(seconds=seconds), _FIRST_PAUSE), counted=False)
         case RetryAfter(seconds):
             if attempts >= MAX_ATTEMPTS:
@@ -269,3 +425,130 @@ def fate(delivery: Delivery, attempts: int, at: datetime) -> Fate:
 def pause(attempts: int) -> timedelta:
     """How long to wait after so many failed tries: 5 s, 20 s, 80 s … at most an hour."""
     return min(_FIRST_PAUSE * float(4 ** (attempts - 1)), _LONGEST_PAUSE)
+
+
+# Several deliveries of one message ---------------------------------------------------------------------------------
+
+# How often one delivery is tried before the message goes on by the next channel, if there is one.
+CHANNEL_TRIES = 2
+# Or how old the message may become waiting for it.
+PATIENCE = timedelta(minutes=15)
+OUTCOMES: Mapping[type, str] = {
+    Accepted: "accepted",
+    RetryAfter: "retry",
+    Permanent: "permanent",
+    TokenDead: "token_dead",
+    QuotaExceeded: "quota",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where one delivery of a message goes: by which provider, to which device or to the account's own address."""
+
+    channel: Channel
+    carrier: Carrier
+    device_id: UUID | None = None
+
+
+Leg = Sequence[Target]
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """An answer got for a target: before, or in the try that goes on now."""
+
+    target: Target
+    delivery: Delivery
+    now: bool = True
+
+
+State = Literal["open", "accepted", "waiting", "refused"]
+
+
+def delivery_id(message_id: UUID, target: Target) -> UUID:
+    """Name one delivery, the same in every try, so that providers can drop repeats."""
+    return uuid5(message_id, f"{target.channel}:{target.device_id}")
+
+
+def state(target: Target, log: Sequence[Tried], age: timedelta, *, last: bool) -> State:
+    """Tell how one delivery stands. On the last channel there is patience without end: `MAX_ATTEMPTS` ends it."""
+    own = [tried for tried in log if tried.target == target]
+    kinds = {type(tried.delivery) for tried in own}
+    if Accepted in kinds:
+        return "accepted"
+    if kinds & {Permanent, TokenDead}:
+        return "refused"
+    now = [tried.delivery for tried in own if tried.now]
+    if last:
+        return "waiting" if now else "open"
+    failures = sum(isinstance(tried.delivery, RetryAfter) for tried in own)
+    pauses = [
+        timedelta(seconds=answer.seconds) for answer in now if not isinstance(answer, Accepted | Permanent | TokenDead)
+    ]
+    if failures >= CHANNEL_TRIES or any(age + pause > PATIENCE for pause in pauses):
+        return "refused"
+    return "waiting" if now else "open"
+
+
+def _open_road(legs: Sequence[Leg], log: Sequence[Tried]) -> Sequence[Leg]:
+    """Leave, once somebody was reached, only that channel: its other devices are still owed, other channels are not."""
+    reached = {tried.target.channel for tried in log if isinstance(tried.delivery, Accepted)}
+    return [leg for leg in legs if leg[0].channel in reached] if reached else legs
+
+
+def _states(legs: Sequence[Leg], log: Sequence[Tried], age: timedelta) -> Iterator[dict[Target, State]]:
+    road = _open_road(legs, log)
+    for place, leg in enumerate(road, start=1):
+        yield {target: state(target, log, age, last=place == len(road)) for target in leg}
+
+
+def next_target(legs: Sequence[Leg], log: Sequence[Tried], age: timedelta) -> Target | None:
+    """Choose the delivery to make next; None when this try has no more to do.
+
+    All targets of a channel are served, the least tried first. The next channel is for messages that nobody on this
+    one accepted and nobody may still accept.
+    """
+    for states in _states(legs, log, age):
+        ready = [target for target, found in states.items() if found == "open"]
+        if ready:
+            return min(ready, key=lambda target: sum(tried.target == target for tried in log))
+        if {"accepted", "waiting"} & set(states.values()):
+            return None
+    return None
+
+
+def verdict(legs: Sequence[Leg], log: Sequence[Tried], attempts: int, age: timedelta, at: datetime) -> Fate:
+    """Decide what becomes of a message after a try: sent when somebody has it and no other device is still owed it."""
+    reached = any(isinstance(tried.delivery, Accepted) for tried in log)
+    failure = Failed("no_address")
+    for states in _states(legs, log, age):
+        if "open" in states.values():  # the try took too long
+            return _unfinished(log, attempts, at)
+        asked = [tried for tried in log if tried.now and states.get(tried.target) == "waiting"]
+        pending = [fate(tried.delivery, attempts, at) for tried in asked]
+        again = [found for found in pending if isinstance(found, Again)]
+        if again:
+            return Again(max(found.at for found in again), counted=any(found.counted for found in again))
+        if pending and not reached:
+            return Failed("attempts_exhausted")
+        failure = next((Failed(_code(tried)) for tried in reversed(log) if tried.target in states), failure)
+    return Sent() if reached else failure
+
+
+def _unfinished(log: Sequence[Tried], attempts: int, at: datetime) -> Fate:
+    """Go on soon with the targets that were not reached; the try counts if anything in it failed."""
+    failed = any(tried.now and isinstance(tried.delivery, RetryAfter) for tried in log)
+    if failed and attempts >= MAX_ATTEMPTS:
+        return Sent() if any(isinstance(tried.delivery, Accepted) for tried in log) else Failed("attempts_exhausted")
+    return Again(at + (pause(attempts) if failed else timedelta(0)), counted=failed)
+
+
+def _code(tried: Tried) -> str:
+    match tried.delivery:
+        case Permanent(code):
+            return code
+        case TokenDead():
+            return "token_dead"
+        case _:
+            return "attempts_exhausted"
