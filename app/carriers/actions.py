@@ -51,7 +51,12 @@ class Line:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._runner = asyncio.Runner()
-        self._clients: dict[bool, httpx2.AsyncClient] = {}
+        # Made here, because loading the certificates takes a good part of a delivery's time. Without HTTP/1 nothing is
+        # negotiated: APNs speaks HTTP/2 only.
+        seconds = HOP_TIMEOUT.total_seconds()
+        self._clients = {
+            http2: httpx2.AsyncClient(http1=not http2, http2=http2, timeout=seconds) for http2 in (False, True)
+        }
 
     def ask(self, call: Call, until: float, *, http2: bool = False) -> Answer:
         """POST, and read the answer before the monotonic moment `until`; TimeoutError or TransportError otherwise."""
@@ -61,7 +66,7 @@ class Line:
     async def _ask(self, call: Call, left_s: float, http2: bool) -> Answer:
         async with asyncio.timeout(left_s):
             # A redirect is not followed: it would carry our keys to an address nobody configured.
-            request = self._client(http2).stream("POST", call.url, headers=dict(call.headers), content=call.body)
+            request = self._clients[http2].stream("POST", call.url, headers=dict(call.headers), content=call.body)
             async with request as response:
                 body = bytearray()
                 async for chunk in response.aiter_raw():
@@ -71,18 +76,11 @@ class Line:
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 return Answer(response.status_code, headers, bytes(body))
 
-    def _client(self, http2: bool) -> httpx2.AsyncClient:
-        if http2 not in self._clients:
-            # Without HTTP/1 nothing is negotiated: APNs speaks HTTP/2 only.
-            self._clients[http2] = httpx2.AsyncClient(http1=not http2, http2=http2, timeout=HOP_TIMEOUT.total_seconds())
-        return self._clients[http2]
-
     def close(self) -> None:
         """Close the connections kept."""
         with self._lock:
             for client in self._clients.values():
                 self._runner.run(client.aclose())
-            self._clients.clear()
             self._runner.close()
 
 

@@ -5,7 +5,6 @@ import json
 import socket
 import socketserver
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -216,25 +215,19 @@ def _serve_mail(handler: socketserver.StreamRequestHandler, told: MailServer) ->
         told.over.wait(30)
         return
     say(told.greeting)
-    while line := handler.rfile.readline().decode().strip():
-        verb = line.split()[0].upper()
-        if verb == "EHLO":
-            say("250-mail\r\n250-8BITMIME\r\n250-AUTH PLAIN\r\n250 SMTPUTF8")
-        elif verb == "AUTH":
-            say(told.login)
-        elif verb == "RCPT":
-            say(told.rcpt)
-        elif verb == "DATA":
-            say("354 go on")
-            letter = []
-            while (part := handler.rfile.readline().decode()) != ".\r\n":
-                letter.append(part)
+    answers = {
+        "EHLO": "250-mail\r\n250-8BITMIME\r\n250-AUTH PLAIN\r\n250 SMTPUTF8",
+        "AUTH": told.login,
+        "RCPT": told.rcpt,
+        "DATA": "354 go on",
+        "QUIT": told.quit,
+    }
+    while verb := handler.rfile.readline().decode().strip()[:4].upper():
+        say(answers.get(verb, "250 ok"))
+        if verb == "DATA":
+            letter = list(iter(lambda: handler.rfile.readline().decode(), ".\r\n"))
             if told.data.startswith("250"):
                 told.letters.append("".join(letter))
             say(told.data)
         elif verb == "QUIT":
-            say(told.quit)
             return
-        else:
-            say("250 ok")
-        time.sleep(0)
