@@ -179,7 +179,7 @@ def register_device(session: Session, viewer: Viewer, installation_id: UUID, wan
     ):
         raise PUSH_SERVICE_UNKNOWN.error(pointer="/subscription/endpoint")
     index, at = crypto.blind_index(f"{wanted.provider}:{token}", "device_token"), clock.now()
-    rows = _locked(session, viewer, index)
+    rows, session_id = _locked(session, viewer, index), _session_known(session, viewer)
     device = next((row for row in rows if (row.account_id, row.installation_id) == (viewer.id, installation_id)), None)
     for row in rows:
         if row is not device and row.token_index == index:
@@ -192,7 +192,7 @@ def register_device(session: Session, viewer: Viewer, installation_id: UUID, wan
         device.registered_at, device.ended_at, device.end_reason = at, None, None
     for name, value in _told(wanted).items():
         setattr(device, name, value)
-    device.seen_at, device.session_id = at, _session_known(session, viewer)
+    device.seen_at, device.session_id = at, session_id
     device.token_index, device.token_sealed = index, crypto.seal(token, _token_context(device.id))
     session.add(device)
     _bound(session, [row for row in rows if row.account_id == viewer.id and row is not device], at)

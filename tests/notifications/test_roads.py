@@ -1,7 +1,8 @@
 """By which channels a message goes, when it waits for the morning, and when it is done: pure rules."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
+from typing import cast
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -32,11 +33,12 @@ PHONE, TABLET = (Target("push", "fcm", UUID(int=number)) for number in (1, 2))
 ZALO, SMS = Target("zns", "zns"), Target("sms", "esms")
 LEGS = ((PHONE, TABLET), (ZALO,), (SMS,))
 NOW = timedelta(0)
+Answers = dict[Target, Delivery]
 
 
 def one_try(
     legs: Sequence[rules.Leg],
-    answers: dict[Target, Delivery],
+    answers: Mapping[Target, Delivery],
     past: Sequence[Tried] = (),
     attempts: int = 1,
     age: timedelta = NOW,
@@ -70,13 +72,14 @@ def test_a_device_that_has_it_does_not_get_it_again_until_the_other_gave_up() ->
 
 
 def test_dead_tokens_lead_on_at_once() -> None:
-    answers = {PHONE: TokenDead(), TABLET: Permanent("x"), ZALO: Permanent("zns_unreachable"), SMS: Accepted()}
+    answers: Answers = {PHONE: TokenDead(), TABLET: Permanent("x"), ZALO: Permanent("zns_unreachable"), SMS: Accepted()}
     assert one_try(LEGS, answers) == (Sent(), [PHONE, TABLET, ZALO, SMS])
 
 
 def test_a_failing_channel_is_tried_twice_before_the_next() -> None:
-    answers: dict[Target, Delivery] = dict.fromkeys((PHONE, ZALO, SMS), RetryAfter())
-    legs, past, asked = ((PHONE,), (ZALO,), (SMS,)), [], []
+    answers: Answers = dict.fromkeys((PHONE, ZALO, SMS), RetryAfter())
+    legs, asked = ((PHONE,), (ZALO,), (SMS,)), []
+    past: list[Tried] = []
     for attempt in range(1, rules.MAX_ATTEMPTS + 1):
         fate, now = one_try(legs, answers, past, attempt)
         asked.append(now)
@@ -86,11 +89,11 @@ def test_a_failing_channel_is_tried_twice_before_the_next() -> None:
 
 
 def test_what_must_wait_longer_than_patience_goes_on() -> None:
-    answers = {PHONE: QuotaExceeded(3600), TABLET: NotAsked(3600), ZALO: Accepted()}
+    answers: Answers = {PHONE: QuotaExceeded(3600), TABLET: NotAsked(3600), ZALO: Accepted()}
     assert one_try(LEGS, answers) == (Sent(), [PHONE, TABLET, ZALO])
-    shorter = {PHONE: QuotaExceeded(60), TABLET: NotAsked(300)}
+    shorter: Answers = {PHONE: QuotaExceeded(60), TABLET: NotAsked(300)}
     assert one_try(LEGS, shorter) == (Again(AT + timedelta(seconds=300), counted=False), [PHONE, TABLET])
-    older = shorter | {ZALO: Accepted()}
+    older: Answers = shorter | {ZALO: Accepted()}
     assert one_try(LEGS, older, age=rules.PATIENCE) == (Sent(), [PHONE, TABLET, ZALO])
 
 
@@ -127,7 +130,7 @@ def test_whatever_is_answered_each_delivery_is_made_at_most_once_and_the_message
     past: list[Tried] = []
     counted, fate = 0, Again(AT)
     for _ in range(60):
-        answers = {target: data.draw(ANSWERS) for leg in legs for target in leg}
+        answers: Answers = {target: cast("Delivery", data.draw(ANSWERS)) for leg in legs for target in leg}
         outcome, asked = one_try(legs, answers, past, counted + 1)
         assert len(asked) == len(set(asked)), "nobody is asked twice in one try"
         settled = {tried.target for tried in past if isinstance(tried.delivery, Accepted | Permanent | TokenDead)}
