@@ -4,8 +4,8 @@ API=${API:-http://127.0.0.1:8000}
 VAR=${VAR:-var}
 SINCE=$(date -u +%Y-%m-%dT%H:%M:%S)
 
-# Stop at a refusal, and show it; ask again for a few seconds where the machine has not caught up yet.
-curl() { command curl --fail-with-body -sS --retry 15 --retry-delay 1 --retry-all-errors "$@" 2> /dev/null; }
+# Stop at a refusal; ask again for a few seconds where the machine has not caught up yet.
+curl() { command curl -fsS --retry 15 --retry-delay 1 --retry-all-errors "$@"; }
 
 # A header that makes sending twice harmless.
 key() { echo "Idempotency-Key: $(uuid)"; }

@@ -22,6 +22,7 @@ from app.core.idempotency import RequiredKey, Stored
 from app.core.paging import CursorText, Limit, Page
 from app.identity.policy import Staff, Viewer, require
 from app.orgunits.queries import directory
+from app.reports.schemas import Text
 from app.routing import actions, queries
 from app.routing.models import RoutingRule
 from app.routing.rules import REASONS
@@ -135,9 +136,9 @@ def list_routing_rules(
     staff: Staff,
     session: Db,
     lang: Language,
-    category: Annotated[str | None, Query(max_length=64)] = None,
-    group: Annotated[str | None, Query(max_length=64)] = None,
-    unit: Annotated[str | None, Query(max_length=64, description="Code of the unit that rules name today.")] = None,
+    category: Annotated[Text | None, Query(max_length=64)] = None,
+    group: Annotated[Text | None, Query(max_length=64)] = None,
+    unit: Annotated[Text | None, Query(max_length=64, description="Code of the unit that rules name today.")] = None,
     on: Annotated[Day | None, Query(description="Only rules in force on this local day.")] = None,
     limit: Limit = 50,
     cursor: CursorText = None,
@@ -252,8 +253,8 @@ def get_routing_coverage(
     session: Db,
     lang: Language,
     on: Annotated[Day | None, Query(description="Local day; today if left out.")] = None,
-    category: Annotated[str | None, Query(max_length=64, description="Only this category.")] = None,
-    commune: Annotated[str | None, Query(max_length=64, description="Only this commune (code).")] = None,
+    category: Annotated[Text | None, Query(max_length=64, description="Only this category.")] = None,
+    commune: Annotated[Text | None, Query(max_length=64, description="Only this commune (code).")] = None,
     format_: Annotated[Literal["json", "csv"], Query(alias="format")] = "json",
 ) -> Response:
     """Category × commune → unit and why, on a day. Rules for certain hours, drawn areas or assets are `exceptions`."""

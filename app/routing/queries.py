@@ -718,7 +718,7 @@ def drawn(session: Session, geometry: PolygonIn, day: date) -> "BaseGeometry":
 
 
 def _refuse(vi: str, en: str) -> NoReturn:
-    raise POLYGON_INVALID.error(pointer="/area/geometry", fault_vi=vi, fault=en)
+    raise POLYGON_INVALID.error(pointer="/area/geometry", fault=vi, fault_en=en)
 
 
 def _in_vietnam(lon: float, lat: float) -> bool:

@@ -83,8 +83,8 @@ UNKNOWN_ASSET_CLASS = Problem(
 POLYGON_INVALID = Problem(
     "polygon_invalid",
     422,
-    vi=("Vùng vẽ chưa hợp lệ", "{fault_vi} Vui lòng vẽ lại rồi gửi."),
-    en=("The polygon is not valid", "{fault} Draw it again, then send."),
+    vi=("Vùng vẽ chưa hợp lệ", "{fault} Vui lòng vẽ lại rồi gửi."),
+    en=("The polygon is not valid", "{fault_en} Draw it again, then send."),
 )
 
 # Asking the router -------------------------------------------------------------------------------------------------
