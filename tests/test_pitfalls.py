@@ -1,11 +1,12 @@
 """Defects that systems before us shipped (each is named), where no test of a slice holds them already."""
 
 import hashlib
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from shapely import Point
 from sqlalchemy import text
 from sqlmodel import select
 
@@ -18,7 +19,11 @@ from app.identity.models import Identity
 from app.identity.policy import PUBLIC
 from app.identity.queries import opened
 from app.main import app
+from app.reforms.actions import plan
+from app.reforms.rules import Change
+from app.routing.models import RoutingRule
 from tests.support import make, places
+from tests.support.assets import put
 
 HOME, ELSEWHERE = places.codes()[0], places.codes()[50]
 SPARED = ("config_version", "alembic_version")
@@ -50,7 +55,10 @@ def test_2_no_get_changes_anything(client: TestClient, session: Session) -> None
     case = session.get_one(Case, case_id)
     values = {"case_id": case_id, "report_id": case.report_id, "reference": case.reference, "code": HOME}
     values |= {"media_id": case_id, "size": "large", "token": "x"}
-    values |= {"rule_id": case_id, "change_id": case_id, "upload_id": case_id, "installation_id": case_id, "number": 1}
+    change = Change("change_kind", (HOME,), new_kind="thi_tran")
+    values["change_id"] = plan(session, [change], effective=date(2999, 1, 1), decision="1", actor_id=None)[0].id
+    values |= {"rule_id": session.exec(select(RoutingRule.id)).first(), "upload_id": case_id, "number": 1}
+    asset = put(session, Point(105.45, 21.45)).code
     paths = [path for path, methods in app.openapi()["paths"].items() if "get" in methods]
     assert len(paths) > 15
     before = fingerprint(session)
@@ -59,7 +67,10 @@ def test_2_no_get_changes_anything(client: TestClient, session: Session) -> None
         for viewer in people:
             headers = {} if viewer is PUBLIC else make.bearer(viewer)
             query: dict[str, str | float] = {"lat": 21.45, "lon": 105.45, "from": "2026-01-01", "to": "2026-02-01"}
-            answer = client.get(path.format(**values), params=query, headers=headers)
+            query |= {"q": "Phan Đình Phùng"} if "search" in path else {}
+            query |= {"bbox": "105.44,21.44,105.46,21.46"} if path == "/v1/assets" else {}
+            known = values | ({"code": asset} if path.startswith("/v1/assets") else {})
+            answer = client.get(path.format(**known), params=query, headers=headers)
             assert answer.status_code < 500, answer.text
             answered |= {path} if answer.status_code == 200 else set()
     assert fingerprint(session) == before
