@@ -35,6 +35,7 @@ from app.orgunits import api as orgunits_api
 from app.reforms import api as reforms_api
 from app.routing import api as routing_api
 from app.routing.queries import unit_for
+from app.uploads import api as uploads_api
 
 OWED = {
     "routing": f"SELECT count(*) FROM case_file WHERE {OWED_ROUTING}",
@@ -78,7 +79,7 @@ def create_app() -> FastAPI:
         lifespan=_life,
         redirect_slashes=False,  # the redirect would name whatever Host the request brought, and forget https
     )
-    http.install(application, streamed=frozenset({"/v1/media"}))
+    http.install(application, streamed=frozenset({"/v1/media", "/v1/uploads", "/v1/uploads/"}))
     application.state.send_code = notifications.owe_sign_in_code
     for router in (
         cases_api.router,  # first: FastAPI asks every route before the right one, 60 µs for the busiest of all
@@ -89,6 +90,7 @@ def create_app() -> FastAPI:
         assets_api.router(unit_for),
         addresses_api.router,
         media_api.router(may_see_photo),
+        uploads_api.router,
         routing_api.router,
         reforms_api.router,
         kpi_api.router,

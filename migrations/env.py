@@ -21,6 +21,7 @@ import app.orgunits.models
 import app.reforms.models
 import app.reports.models
 import app.routing.models
+import app.uploads.models
 from app.core.config import settings
 from app.core.db import sqlalchemy_url
 

@@ -80,6 +80,12 @@ ROUTES: dict[str, Route] = {
     "get_address": Route(SIGNED_IN, query="?lat=21.45&lon=105.45"),
     "search_address": Route(EVERYBODY, query="?q=Gia+Sàng"),
     "upload_media": Route(SIGNED_IN),
+    "get_upload_options": Route(EVERYBODY),
+    "create_upload": Route(SIGNED_IN),
+    "append_to_upload": Route(SIGNED_IN),
+    "find_upload_offset": Route(SIGNED_IN),
+    "terminate_upload": Route(SIGNED_IN),
+    "get_upload": Route(set()),
     "get_media": Route(set()),
     "get_media_size": Route(set()),
     "get_file": Route(set()),
@@ -181,7 +187,7 @@ def test_who_reaches_what(
     shown = client.get(f"/v1/cases/{case_id}", headers=make.bearer(people["officer"]))
     report_id, reference = make.report_of(session, case_id), shown.json()["reference"]
     values = {"case_id": case_id, "report_id": report_id, "reference": reference, "code": HOME, "media_id": ID}
-    values |= {"size": "large", "token": "x", "media": ID, "installation_id": ID}
+    values |= {"size": "large", "token": "x", "media": ID, "installation_id": ID, "upload_id": ID}
     if operation in ("get_routing_rule", "end_routing_rule"):
         values["rule_id"] = session.exec(select(RoutingRule.id)).first()
     if "{change_id}" in path:

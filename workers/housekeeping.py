@@ -7,6 +7,7 @@ from app.deadlines.actions import record_breaches as record
 from app.identity.actions import forget_expired
 from app.media.actions import sweep_deletions, sweep_orphans
 from app.notifications.actions import end_signed_out_devices
+from app.uploads.actions import sweep_expired, sweep_files
 from workers.celery_app import celery
 
 BATCH = 500
@@ -49,3 +50,11 @@ def sweep_media() -> None:
 def sweep_orphan_objects() -> None:
     """Delete stored objects that no row names: what a crash between storing and committing left behind."""
     sweep_orphans()
+
+
+@celery.task(name="housekeeping.sweep_uploads")  # type: ignore[untyped-decorator]
+def sweep_uploads() -> None:
+    """Drop uploads that were never finished in time, and files that no upload needs any more."""
+    while sweep_expired(BATCH) == BATCH:
+        pass
+    sweep_files()

@@ -8,5 +8,6 @@ celery.conf.beat_schedule = {
     "close-by-silence": {"task": "housekeeping.close_by_silence", "schedule": 900.0},
     "forget": {"task": "housekeeping.forget", "schedule": 3600.0},
     "sweep-orphans": {"task": "housekeeping.sweep_orphans", "schedule": 86_400.0},
+    "sweep-uploads": {"task": "housekeeping.sweep_uploads", "schedule": 900.0},
     "sweep-media": {"task": "housekeeping.sweep_media", "schedule": 300.0},
 }

@@ -55,6 +55,7 @@ from app.orgunits import queries as orgunits
 from app.reports.models import PublicCopy, Report, ReportContent, ReportMedia
 from app.reports.rules import coarsened, plausible
 from app.reports.schemas import LocationIn, ReportIn, evidence_text
+from app.uploads.queries import refuse_unfinished
 
 REPORTS_PER_HOUR = Limit("reports", quota=20, window_s=3600)
 SUBMIT = "POST /v1/reports"
@@ -364,6 +365,7 @@ def _repeated(session: Session, row: dict[str, Any], last: datetime | None) -> S
 
 def attach_media(session: Session, report_id: UUID, account_id: UUID, media_ids: Sequence[UUID]) -> None:
     """Tie a citizen's own uploads to the report; a photo belongs to one report only."""
+    refuse_unfinished(session, account_id, media_ids)
     media_queries.owned(session, account_id, media_ids)
     _refuse_used(session, media_ids)
     known = len(session.exec(select(ReportMedia.media_id).where(ReportMedia.report_id == report_id)).all())
@@ -828,6 +830,7 @@ def resolve(session: Session, viewer: Viewer, seen: queries.Seen, body: ResolveI
     seq = act(session, viewer, seen, "resolve", code=body.outcome, note=body.note)
     seen.case.outcome = body.outcome
     if body.media_ids:
+        refuse_unfinished(session, viewer.id, body.media_ids)
         media_queries.owned(session, viewer.id, body.media_ids)
         _refuse_used(session, body.media_ids)
         _attach(session, [CasePhoto(media_id=media_id, case_id=seen.case.id, seq=seq) for media_id in body.media_ids])

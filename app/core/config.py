@@ -30,6 +30,7 @@ class Settings(BaseSettings):
     environment: Literal["development", "production"] = "development"
     var_dir: Path = ROOT / "var"
     storage_url: str = ""
+    uploads_dir: str = ""
     province_pack: Path = ROOT / "packs" / "thai_nguyen"
     fetch_boundaries: Literal["once", "off"] = "once"
     # console: messages are written to a file, and nothing else is asked. carriers: those that are configured below.
@@ -154,6 +155,8 @@ class Settings(BaseSettings):
             raise ValueError(f"unknown settings: {', '.join(sorted(unknown))}")
         if not self.storage_url:
             self.storage_url = (self.var_dir / "media").resolve().as_uri()
+        if not self.uploads_dir:
+            self.uploads_dir = str((self.var_dir / "uploads").resolve())
         if not self.owner_database_url:
             self.owner_database_url = self.database_url
         return self

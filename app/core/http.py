@@ -100,7 +100,8 @@ def _plain(params: dict[str, object]) -> dict[str, object]:
 def install(app: FastAPI, *, streamed: frozenset[str] = frozenset()) -> None:
     """Make every refusal of `app` a problem document, give every request an id and every body a limit.
 
-    The paths of `streamed` count the bytes of their bodies themselves, while they come in.
+    The paths of `streamed`, and what lies under those that end in a slash, count the bytes of their bodies
+    themselves, while they come in.
     """
 
     @app.exception_handler(DomainError)
@@ -175,6 +176,7 @@ class RequestEnvelope:
 
     def __init__(self, app: ASGIApp, streamed: frozenset[str]) -> None:
         self.app, self.streamed = app, streamed
+        self.folders = tuple(path for path in streamed if path.endswith("/"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -201,7 +203,9 @@ class RequestEnvelope:
             await send(message)
 
         try:
-            await self.app(scope, receive if scope["path"] in self.streamed else _bounded(scope, receive), tagged)
+            path = scope["path"]
+            streams = path in self.streamed or path.startswith(self.folders)
+            await self.app(scope, receive if streams else _bounded(scope, receive), tagged)
         except Exception as error:
             if answering:  # too late to say so: the server cuts the connection
                 raise

@@ -15,6 +15,7 @@ from app.core import clock, crypto
 from app.core.config import settings
 from app.core.db import Db, Session
 from app.core.errors import FORBIDDEN, NOT_FOUND, UNAUTHENTICATED
+from app.identity import rules
 from app.identity.models import Account, Membership, SignedInSession
 from app.identity.rules import EITHER_ROLES, PROVINCE_ROLES, Claims, Role, coarse, forwarded_address, read_access_token
 
@@ -203,6 +204,18 @@ def client_address(request: Request) -> str:
     """Where the request comes from; X-Forwarded-For counts only as far as `trusted_proxies` vouch for it."""
     peer = request.client.host if request.client else "unknown"
     return forwarded_address(peer, request.headers.get("x-forwarded-for", ""), settings().trusted_proxies)
+
+
+def called_as(request: Request) -> str:
+    """Scheme and host as the caller knows us (`https://phananh.example.vn`), to build addresses for that caller only.
+
+    X-Forwarded-Proto and X-Forwarded-Host count only from a proxy of `trusted_proxies`. Empty for a Host that is none.
+    """
+    peer = request.client.host if request.client else "unknown"
+    headers = request.headers
+    own = (request.url.scheme, headers.get("host", ""))
+    forwarded = (headers.get("x-forwarded-proto", ""), headers.get("x-forwarded-host", ""))
+    return rules.called_as(peer, own, forwarded, settings().trusted_proxies)
 
 
 def coarse_address(request: Request) -> str:

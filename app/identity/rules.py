@@ -222,6 +222,22 @@ def forwarded_address(peer: str, forwarded_for: str, trusted: Sequence[str]) -> 
     return address
 
 
+_HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
+
+
+def called_as(peer: str, own: tuple[str, str], forwarded: tuple[str, str], trusted: Sequence[str]) -> str:
+    """Scheme and host by which a caller reached us; each of `own` and `forwarded` is (scheme, host).
+
+    What was forwarded counts only from a trusted proxy, and there the part the nearest one wrote: the rightmost.
+    """
+    scheme, host = own
+    if _within(peer, trusted):
+        said_scheme, said_host = (each.rpartition(",")[2].strip() for each in forwarded)
+        scheme = said_scheme.lower() if said_scheme.lower() in ("http", "https") else scheme
+        host = said_host if _HOST.fullmatch(said_host) else host
+    return f"{scheme}://{host}" if _HOST.fullmatch(host) else ""
+
+
 def coarse(address: str) -> str:
     """The /24 or /48 an address lies in: behind it stand many phones of one carrier or one customer."""
     known = _address(address)

@@ -49,28 +49,43 @@ def receive(owner_id: UUID, key: UUID, file: BinaryIO) -> Stored:
 
     Refuses what is not one still picture within the limits, before anything is stored.
     """
+    media, digest = keep(owner_id, file)
+    with transaction() as session:
+
+        def act() -> Stored:
+            record(session, media)
+            return Stored(201, media_out(media, "vi").model_dump_json().encode())
+
+        return idempotency.once(session, owner_id, key, idempotency.request_hash("POST /v1/media", digest), act)
+
+
+def keep(owner_id: UUID, file: BinaryIO, media_id: UUID | None = None) -> tuple[Media, bytes]:
+    """Examine a file and put it into storage: the row that `record` is to store, and the SHA-256. Slow.
+
+    Refuses what is not one still picture within the limits, before anything is stored.
+    """
     digest, header, size = _examined(file)
     media = _new(owner_id, header, digest, size)
+    if media_id is not None:
+        media.id = media_id
     try:
         file.seek(0)
         storage.put(media.original_key, file)
     except storage.Unavailable as error:
         log.warning("storage_unavailable", error=str(error))
         raise UNAVAILABLE.error(headers={"Retry-After": "30"}) from error
+    return media, digest
 
-    with transaction() as session:
 
-        def act() -> Stored:
-            # The access token may outlive the account: whoever writes looks again.
-            account = session.get(Account, owner_id)
-            if account is None or account.status != "active":
-                raise UNAUTHENTICATED.error()
-            session.add(media)
-            session.flush()
-            owe(session, "media")
-            return Stored(201, media_out(media, "vi").model_dump_json().encode())
-
-        return idempotency.once(session, owner_id, key, idempotency.request_hash("POST /v1/media", digest), act)
+def record(session: Session, media: Media) -> None:
+    """Store the row of what `keep` put into storage, and owe its processing."""
+    # The access token may outlive the account: whoever writes looks again.
+    account = session.get(Account, media.owner_id)
+    if account is None or account.status != "active":
+        raise UNAUTHENTICATED.error()
+    session.add(media)
+    session.flush()
+    owe(session, "media")
 
 
 def _examined(file: BinaryIO) -> tuple[bytes, Header, int]:
