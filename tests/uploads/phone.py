@@ -34,7 +34,7 @@ class Phone:
         """With a token of now, which may be another day in a test that travels."""
         return make.bearer(self.viewer)
 
-    def create(self, length: object, body: bytes = b"", **headers: str) -> Any:
+    def create(self, length: object, body: bytes = b"", /, **headers: str) -> Any:
         sent = TUS | self.signed_in | {"Upload-Length": str(length)} | _named(headers)
         return self.client.post("/v1/uploads", content=body, headers=sent)
 
@@ -42,10 +42,10 @@ class Phone:
         """The path of a new upload."""
         answer = self.create(length)
         assert answer.status_code == 201, answer.text
-        return urlsplit(answer.headers["location"]).path
+        return urlsplit(str(answer.headers["location"])).path
 
     def append(self, path: str, offset: object, body: Any, headers: Mapping[str, str] | None = None) -> Any:
-        sent = PIECE | self.signed_in | {"Upload-Offset": str(offset)} | (headers or {})
+        sent = PIECE | self.signed_in | {"Upload-Offset": str(offset)} | dict(headers or {})
         return self.client.patch(path, content=body, headers=sent)
 
     def head(self, path: str) -> Any:
