@@ -53,7 +53,7 @@ def create(owner_id: UUID, length: int, metadata: str) -> Upload:
         if session.exec(one).one_or_none() != "active":
             raise UNAUTHENTICATED.error()
         if queries.unfinished(session, owner_id) >= rules.MAX_UNFINISHED:
-            raise UPLOAD_TOO_MANY.error(limit=rules.MAX_UNFINISHED)
+            raise UPLOAD_TOO_MANY.error(limit=rules.MAX_UNFINISHED, headers={"Retry-After": "60"})
         session.add(upload)
     return upload
 

@@ -16,7 +16,7 @@ UPLOAD_VERSION = Problem(
     "upload_version",
     412,
     vi=("Phiên bản tus không được hỗ trợ", "Mỗi yêu cầu cần có Tus-Resumable: 1.0.0."),
-    en=("tus version not supported", "Every request carries Tus-Resumable: 1.0.0."),
+    en=("Version of tus not supported", "Every request carries Tus-Resumable: 1.0.0."),
 )
 UPLOAD_HEADER_INVALID = Problem(
     "upload_header_invalid",
@@ -82,6 +82,7 @@ UPLOAD_TOO_MANY = Problem(
     429,
     vi=("Quá nhiều ảnh chưa gửi xong", "Bạn có {limit} ảnh đang gửi dở. Vui lòng gửi tiếp hoặc hủy bớt rồi thử lại."),
     en=("Too many unfinished uploads", "{limit} pictures are not complete. Finish or cancel some, then try again."),
+    retry="after",
 )
 
 
