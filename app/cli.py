@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import sys
+from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
@@ -41,6 +42,9 @@ from app.reforms.queries import Shown, listed, one
 from app.reforms.schemas import PlanIn
 from app.routing import actions as routing
 from app.routing.queries import cases_that_move
+from app.seals import queries as sealed
+from app.seals import rules as sealing
+from app.seals.actions import export_audit
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, help="phananh: phản ánh của người dân.")
 pack = typer.Typer(no_args_is_help=True, help="The province pack: units, categories, policies, calendar.")
@@ -53,6 +57,10 @@ cli.add_typer(demo, name="demo")
 cli.add_typer(boundaries, name="boundaries")
 assets = typer.Typer(no_args_is_help=True, help="Roads, lamps, manholes and who looks after them.")
 cli.add_typer(assets, name="assets")
+seals = typer.Typer(no_args_is_help=True, help="The nightly signed roots over all case histories.")
+export = typer.Typer(no_args_is_help=True, help="What leaves the house, with its purpose.")
+cli.add_typer(seals, name="seals")
+cli.add_typer(export, name="export")
 
 PackDir = Annotated[Path | None, typer.Argument(help="A province pack; the configured one by default.")]
 
@@ -489,6 +497,56 @@ def assets_stickers(asset_class: Annotated[str, typer.Option("--class", help="Th
     rows.writerow(("code", "name", "address"))
     with transaction() as session:
         rows.writerows(assets_actions.sticker_rows(session, asset_class, settings().sticker_address))
+
+
+@seals.command("export")
+def seals_export(since: Annotated[int, typer.Option(help="The first seal wanted.", min=1)] = 1) -> None:
+    """Print a trusted-roots file, a line of JSON for each seal: to be kept where this host cannot write."""
+    with transaction() as session:
+        for root in sealed.since(session, since):
+            typer.echo(root.line())
+
+
+@export.command("audit")
+def export_for_audit(
+    path: Annotated[Path, typer.Argument(help="The file to write (JSON lines).")],
+    purpose: Annotated[str, typer.Option(help="What for; it is written into the audit log.")],
+) -> None:
+    """Write all pseudonymous events, the log of seals and the public keys: `tools/verify_export.py` checks them."""
+    if not purpose.strip():
+        typer.echo("an export needs a purpose", err=True)
+        raise typer.Exit(2)
+    with transaction() as session:
+        session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+        typer.echo(f"{path}: SHA-256 {export_audit(session, path, purpose.strip())}")
+
+
+@cli.command()
+def verify(
+    trusted_roots: Annotated[
+        Path | None, typer.Option(help="What `phananh seals export` printed, kept elsewhere.")
+    ] = None,
+) -> None:
+    """Recompute every chain, root and signature; name the first row that does not fit and end with 1."""
+    try:
+        trusted = _trusted_roots(trusted_roots) if trusted_roots else []
+    except (OSError, ValueError) as error:
+        typer.echo(f"{trusted_roots}: {error}", err=True)
+        raise typer.Exit(2) from error
+    own_key = sealing.key_id(sealing.public_key(b64decode(settings().seal_key)))
+    with transaction() as session:
+        session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+        fault = next(sealed.findings(session, trusted, own_key), None)
+        cases, events, number = sealed.counts(session)
+    typer.echo(fault or f"{cases} cases, {events} events and {number} seals fit")
+    last = max((root.statement.number for root in trusted), default=0)
+    typer.echo(sealing.what_cannot_be_seen(last, number))
+    if fault:
+        raise typer.Exit(1)
+
+
+def _trusted_roots(path: Path) -> list[sealing.TrustedRoot]:
+    return [sealing.TrustedRoot.read(line) for line in path.read_text().splitlines() if line.strip()]
 
 
 def main() -> None:

@@ -36,11 +36,13 @@ from app.reforms import api as reforms_api
 from app.routing import api as routing_api
 from app.routing.queries import unit_for
 from app.uploads import api as uploads_api
+from app.seals import api as seals_api
 
 OWED = {
     "routing": f"SELECT count(*) FROM case_file WHERE {OWED_ROUTING}",
     "media": "SELECT count(*) FROM media WHERE state = 'stored' AND delete_requested_at IS NULL",
     "notifications": "SELECT count(*) FROM message WHERE state = 'owed'",
+    "seals": "SELECT count(*) FROM seal_delivery WHERE delivered_at IS NULL",
 }
 
 
@@ -94,6 +96,7 @@ def create_app() -> FastAPI:
         routing_api.router,
         reforms_api.router,
         kpi_api.router,
+        seals_api.router,
         notifications_api.router,
     ):
         application.include_router(router)

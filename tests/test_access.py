@@ -17,6 +17,7 @@ from app.main import app
 from app.reforms.actions import plan
 from app.reforms.rules import Change
 from app.routing.models import RoutingRule
+from app.seals.actions import seal_if_owed
 from tests.support import make, places
 from tests.support.assets import put
 
@@ -138,6 +139,11 @@ ROUTES: dict[str, Route] = {
     "get_unit_change": Route({"administrator", "auditor"}),
     "preview_unit_change": Route({"administrator"}),
     "cancel_unit_change": Route({"administrator"}),
+    "list_seals": Route(EVERYBODY),
+    "list_seal_keys": Route(EVERYBODY),
+    "get_seal": Route(EVERYBODY),
+    "get_seal_consistency": Route(EVERYBODY, query="?from=1"),
+    "get_case_proof": Route({"author"} | READERS),
     "healthz": Route(EVERYBODY),
     "readyz": Route(EVERYBODY),
     "metrics": Route(EVERYBODY),
@@ -187,13 +193,14 @@ def test_who_reaches_what(
     shown = client.get(f"/v1/cases/{case_id}", headers=make.bearer(people["officer"]))
     report_id, reference = make.report_of(session, case_id), shown.json()["reference"]
     values = {"case_id": case_id, "report_id": report_id, "reference": reference, "code": HOME, "media_id": ID}
-    values |= {"size": "large", "token": "x", "media": ID, "installation_id": ID, "upload_id": ID}
+    values |= {"size": "large", "token": "x", "media": ID, "installation_id": ID, "upload_id": ID, "number": 1}
     if operation in ("get_routing_rule", "end_routing_rule"):
         values["rule_id"] = session.exec(select(RoutingRule.id)).first()
     if "{change_id}" in path:
         planned = [Change("change_kind", (ELSEWHERE,), new_kind="thi_tran")]
         values["change_id"] = plan(session, planned, effective=date(2999, 1, 1), decision="1", actor_id=None)[0].id
         session.commit()
+    seal_if_owed(session)
     if operation == "get_problem":
         values["code"] = "not_found"
     if operation == "get_asset":

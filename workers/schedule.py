@@ -9,5 +9,7 @@ celery.conf.beat_schedule = {
     "forget": {"task": "housekeeping.forget", "schedule": 3600.0},
     "sweep-orphans": {"task": "housekeeping.sweep_orphans", "schedule": 86_400.0},
     "sweep-uploads": {"task": "housekeeping.sweep_uploads", "schedule": 900.0},
+    "seal": {"task": "seals.seal", "schedule": 600.0},
+    "deliver-seals": {"task": "seals.deliver", "schedule": 60.0},
     "sweep-media": {"task": "housekeeping.sweep_media", "schedule": 300.0},
 }

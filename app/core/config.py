@@ -51,6 +51,8 @@ class Settings(BaseSettings):
     vault_key: str = DEVELOPMENT_KEY
     index_key: str = DEVELOPMENT_KEY
     link_key: str = DEVELOPMENT_KEY
+    seal_key: str = DEVELOPMENT_KEY
+    seal_webhook: str = Field(default="", pattern=r"^(https?://\S+)?$")
 
     # Local hours in which no phone rings; equal hours: none.
     quiet_from: time = time(22)
@@ -88,7 +90,7 @@ class Settings(BaseSettings):
     smtp_password: SecretStr = SecretStr("")
     smtp_from: str = ""
 
-    @field_validator("token_key", "vault_key", "index_key", "link_key")
+    @field_validator("token_key", "vault_key", "index_key", "link_key", "seal_key")
     @classmethod
     def _is_32_bytes(cls, value: str) -> str:
         if len(base64.b64decode(value, validate=True)) != KEY_BYTES:
@@ -143,10 +145,10 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _is_safe(self) -> "Settings":
-        keys = [self.token_key, self.vault_key, self.index_key, self.link_key]
+        keys = [self.token_key, self.vault_key, self.index_key, self.link_key, self.seal_key]
         if self.environment == "production" and (DEVELOPMENT_KEY in keys or len(set(keys)) < len(keys)):
             raise ValueError(
-                "production needs its own, different PHANANH_TOKEN_KEY, _VAULT_KEY, _INDEX_KEY and _LINK_KEY"
+                "production needs its own, different PHANANH_TOKEN_KEY, _VAULT_KEY, _INDEX_KEY, _LINK_KEY and _SEAL_KEY"
             )
         unknown = {name for name in os.environ if name.startswith(PREFIX)} - {
             PREFIX + name.upper() for name in type(self).model_fields

@@ -11,7 +11,7 @@ from app.core.config import DEVELOPMENT_KEY, Settings
 URLS = {"DATABASE_URL": "postgresql://a@h/d", "REDIS_URL": "redis://h"}
 KEYS = {
     f"PHANANH_{name}_KEY": base64.b64encode(bytes([place]) * 32).decode()
-    for place, name in enumerate(("TOKEN", "VAULT", "INDEX", "LINK"))
+    for place, name in enumerate(("TOKEN", "VAULT", "INDEX", "LINK", "SEAL"))
 }
 
 
@@ -64,6 +64,8 @@ def test_a_laptop_needs_two_addresses_only(monkeypatch: pytest.MonkeyPatch) -> N
         URLS | {"PHANANH_SMTP_HOST": "m", "PHANANH_SMTP_FROM": "a@b.vn", "PHANANH_SMTP_USER": "u"},
         URLS | {"PHANANH_QUIET_FROM": "25:00"},
         URLS | {"PHANANH_QUIET_ZONE": "Asia/Nowhere"},
+        {name: value for name, value in PRODUCTION.items() if "SEAL" not in name},
+        URLS | {"PHANANH_SEAL_WEBHOOK": "ftp://archive.example"},
     ],
 )
 def test_unsafe_or_unknown_values_stop_the_start(monkeypatch: pytest.MonkeyPatch, environment: dict[str, Any]) -> None:

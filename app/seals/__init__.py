@@ -1,0 +1,1 @@
+"""Seals: the heads of all chains, every night, in a signed log that outsiders can check."""
