@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -222,7 +223,7 @@ SAID = Statement(
     below_xid=77,
     key_id=rules.key_id(rules.public_key(SEED)),
 )
-OTHERS = {
+OTHERS: dict[str, Any] = {
     "number": 3,
     "day": date(2026, 11, 23),
     "at": SAID.at + timedelta(microseconds=1),
