@@ -113,7 +113,7 @@ class Check:
             try:
                 {"export": self.start, "key": self.key, "seal": self.seal, "leaf": self.leaf, "event": self.event,
                  "end": self.end}[str(kind)](line)  # fmt: skip
-            except (KeyError, TypeError, ValueError, OverflowError) as error:
+            except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
                 raise Fault(f"a line of type {kind} is malformed: {error!r}") from error
         expect(self.ended, "the export has no end: it was cut off")
 

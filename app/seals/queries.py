@@ -1,5 +1,6 @@
 """Reading seals: pages, proofs, what an auditor takes home, and whether everything stored still fits."""
 
+import contextlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC
 from itertools import groupby
@@ -225,7 +226,9 @@ def grown(session: Session, peaks: Peaks) -> Iterator[rules.Node]:
 
 def _streamed(session: Session, query: str, values: Mapping[str, object] | None = None) -> Iterator[Any]:
     """The rows of a query through a server-side cursor: memory for `_ROWS_AT_A_TIME` of them."""
-    yield from session.execute(text(query), values or {}, execution_options={"yield_per": _ROWS_AT_A_TIME})
+    found = session.execute(text(query), values or {}, execution_options={"yield_per": _ROWS_AT_A_TIME})
+    with contextlib.closing(found):  # also when the reader has seen enough
+        yield from found
 
 
 # --- does it all fit -----------------------------------------------------------------------------------------------
