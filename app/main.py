@@ -35,8 +35,8 @@ from app.orgunits import api as orgunits_api
 from app.reforms import api as reforms_api
 from app.routing import api as routing_api
 from app.routing.queries import unit_for
-from app.uploads import api as uploads_api
 from app.seals import api as seals_api
+from app.uploads import api as uploads_api
 
 OWED = {
     "routing": f"SELECT count(*) FROM case_file WHERE {OWED_ROUTING}",

@@ -44,7 +44,9 @@ class Worker:
 # The photo worker never loads the geometry; sending, which may be slow, never takes a process away from routing.
 WORKERS = {
     "routing": Worker("workers.routing", "routing", 2),
-    "messages": Worker("workers.notifications,workers.housekeeping,workers.reforms,workers.seals", "notifications,housekeeping", 1),
+    "messages": Worker(
+        "workers.notifications,workers.housekeeping,workers.reforms,workers.seals", "notifications,housekeeping", 1
+    ),
     "media": Worker("workers.media", "media", 1),
 }
 

@@ -21,8 +21,8 @@ import app.orgunits.models
 import app.reforms.models
 import app.reports.models
 import app.routing.models
-import app.uploads.models
 import app.seals.models
+import app.uploads.models
 from app.core.config import settings
 from app.core.db import sqlalchemy_url
 
