@@ -6,8 +6,8 @@ from sqlalchemy.engine import make_url
 
 from app.core.config import settings
 
-revision = "0008"
-down_revision = "0009"
+revision = "0009"
+down_revision = "0008"
 branch_labels = None
 depends_on = None
 
