@@ -105,6 +105,7 @@ ROUTES: dict[str, Route] = {
     "list_cases": Route(STAFF),
     "get_case": Route(READERS),
     "get_case_by_reference": Route(READERS),
+    "list_departures": Route(STAFF),
     "verify_case": Route(MOVERS),
     "assign_case": Route(MOVERS, {"unit": ELSEWHERE}),
     "accept_case": Route(MOVERS),

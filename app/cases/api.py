@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from contextvars import copy_context
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from app.cases.schemas import (
     AssignIn,
     CaseOut,
     CaseRow,
+    DepartureOut,
     InformationIn,
     MessageIn,
     PublishIn,
@@ -35,7 +37,7 @@ from app.cases.schemas import (
     UrgencyIn,
     WithdrawIn,
 )
-from app.core import idempotency, limits
+from app.core import clock, idempotency, limits
 from app.core.db import Db, Session, transaction
 from app.core.errors import FORBIDDEN, NOT_FOUND
 from app.core.etag import etag, not_modified
@@ -52,6 +54,7 @@ from app.orgunits.queries import directory
 from app.reports.schemas import PublicReportOut, ReportIn, Text
 
 router = APIRouter(prefix="/v1")
+_DEPARTURES_TOLD = timedelta(days=30)
 
 # Each of these appends to a history for ever and keeps its answer for a month: nobody needs more.
 ACTIONS_PER_DAY = Quota("report-actions", quota=100, window_s=86_400)
@@ -268,6 +271,17 @@ def list_cases(
     )
     views = Views(session, lang)
     return Page(items=[views.row(case, description) for case, description in rows], next_cursor=following)
+
+
+@router.get("/cases/departures", operation_id="list_departures", summary="Hồ sơ đã rời đơn vị", tags=["cases"])
+def list_departures(
+    staff: Staff, session: Db, lang: Language, cursor: CursorText = None, limit: Limit = 50
+) -> Page[DepartureOut]:
+    """Cases that left the caller's units in the last 30 days, and why: by their references, the latest first."""
+    since = clock.now() - _DEPARTURES_TOLD
+    rows, following = queries.departures(session, staff, since=since, cursor=cursor, limit=limit)
+    views = Views(session, lang)
+    return Page(items=[views.departure(*row) for row in rows], next_cursor=following)
 
 
 @router.get(

@@ -5,7 +5,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, false, true
 from sqlmodel import col
 
-from app.cases.models import Case
+from app.cases.models import Case, CaseHop
 from app.cases.rules import AT_UNIT, SHOWABLE, STAFF, Who
 from app.identity.policy import Viewer
 from app.orgunits.queries import Directory
@@ -92,6 +92,14 @@ def visible_to(viewer: Viewer, directory: Directory) -> ColumnElement[bool]:
     if units is None:
         return true()
     return col(Case.unit_id).in_(units)
+
+
+def left(viewer: Viewer, directory: Directory) -> ColumnElement[bool]:
+    """Stays, over or not, at the units whose cases somebody may read: that a case was there is no secret to them."""
+    if viewer.kind != "staff":
+        return false()
+    units = None if _reads_province(viewer) else viewer.units(UNIT_READERS, directory)
+    return true() if units is None else col(CaseHop.unit_id).in_(units)
 
 
 def _reads_province(viewer: Viewer) -> bool:

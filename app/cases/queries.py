@@ -20,6 +20,7 @@ from app.cases.schemas import (
     CaseOut,
     CaseRow,
     ClockOut,
+    DepartureOut,
     EventOut,
     HopOut,
     PhotoOut,
@@ -209,6 +210,34 @@ def queue_page(
     return cut(rows, limit, lambda row: (row[0].urgency != "urgent", row[0].act_by, row[0].id))
 
 
+def departures(
+    session: Session, viewer: Viewer, *, since: datetime, cursor: str | None, limit: int
+) -> tuple[list[tuple[CaseHop, str, str | None]], str | None]:
+    """Stays that ended since a moment at units of this person, with the case's reference and the ending event's code.
+
+    The latest first. What has left a unit is told by its reference alone: its personal details went along.
+    """
+    statement = (
+        select(CaseHop, Case.reference, CaseEvent.code)
+        .join(Case, col(Case.id) == CaseHop.case_id)
+        .outerjoin(
+            CaseEvent,
+            (col(CaseEvent.case_id) == CaseHop.case_id)
+            & (col(CaseEvent.at) == CaseHop.ended_at)
+            & (col(CaseEvent.verb) == "reroute"),
+        )
+        .where(policy.left(viewer, directory(session)), col(CaseHop.ended_at) >= since)
+        .where(col(CaseHop.outcome).in_(rules.DEPARTURES))
+        .order_by(col(CaseHop.ended_at).desc(), col(CaseHop.case_id).desc())
+        .limit(limit + 1)
+    )
+    if cursor is not None:
+        ended_at, case_id = decode_cursor(cursor, datetime, UUID)
+        statement = statement.where(tuple_(col(CaseHop.ended_at), col(CaseHop.case_id)) < tuple_(ended_at, case_id))
+    rows = [tuple(row) for row in session.exec(statement).all()]
+    return cut(rows, limit, lambda row: (row[0].ended_at, row[0].case_id))
+
+
 def my_reports(
     session: Session, account_id: UUID, *, cursor: str | None = None, limit: int = 50
 ) -> tuple[list[Seen], str | None]:
@@ -352,6 +381,20 @@ class Views:
         """A unit, named."""
         unit = self.units.by_id(unit_id) if unit_id else None
         return UnitOut(code=unit.code, name=unit.name_en if self.lang == "en" else unit.name) if unit else None
+
+    def departure(self, hop: CaseHop, reference: str, code: str | None) -> DepartureOut:
+        """A stay that ended."""
+        assert hop.ended_at is not None
+        assert hop.outcome is not None
+        return DepartureOut(
+            reference=reference,
+            unit=self.unit(hop.unit_id),
+            received_at=hop.received_at,
+            ended_at=hop.ended_at,
+            outcome=hop.outcome,
+            outcome_text=rules.DEPARTURES[hop.outcome][self.lang == "en"],
+            code=code,
+        )
 
     def row(self, case: Case, description: str) -> CaseRow:
         """One line of a staff list."""

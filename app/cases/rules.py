@@ -139,6 +139,17 @@ HOP_OUTCOMES = {
     "withdraw": "withdrawn",
 }
 
+# Stays that ended without the unit's own doing, or by handing on: what a unit that lost a case is told of it.
+DEPARTURES: Mapping[str, tuple[str, str]] = {
+    "returned": ("Đơn vị đã trả lại", "Returned by the unit"),
+    "transferred": ("Đã chuyển sang đơn vị khác", "Passed on to another unit"),
+    "rerouted": ("Vị trí hoặc lĩnh vực được sửa, thuộc đơn vị khác", "Place or category corrected: another unit's"),
+    "succeeded": ("Đơn vị kế thừa tiếp nhận", "Taken over by the unit that followed"),
+    "unit_ended": ("Đơn vị kết thúc hoạt động, chờ phân công", "The unit ended; to be assigned"),
+    "rejected": ("Đã từ chối", "Refused"),
+    "withdrawn": ("Người dân đã rút", "Withdrawn by the citizen"),
+}
+
 # What the citizen is told of at once: the template of the message.
 NOTIFIES = {
     "assign": "report_assigned",

@@ -266,6 +266,18 @@ class CaseRow(BaseModel):
     version: int
 
 
+class DepartureOut(BaseModel):
+    """A case that left a unit: which, when and why. Nothing of what was reported: the unit no longer holds it."""
+
+    reference: str
+    unit: UnitOut | None = Field(description="The unit it left.")
+    received_at: datetime = Field(description="When it came to that unit.")
+    ended_at: datetime
+    outcome: str
+    outcome_text: str
+    code: str | None = Field(description="What was corrected, where that is why: place or category.")
+
+
 class CaseOut(CaseRow):
     """A case as staff in charge see it; the citizen is a pseudonym.
 

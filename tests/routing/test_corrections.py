@@ -107,6 +107,32 @@ def test_over_a_border_the_case_moves_with_its_history(
     assert_sound(session)
 
 
+def test_the_unit_it_left_is_told_which_and_why_and_no_more(client: TestClient, session: Session) -> None:
+    people = [make.citizen(session) for _ in range(3)]
+    cases = [make.routed(session, client, citizen, within=HOME) for citizen in people]
+    references = [fresh(session, case_id).reference for case_id in cases]
+    dispatcher, officer = make.staff(session, "dispatcher"), make.staff(session, "officer", HOME)
+    assert client.get("/v1/cases/departures", headers=make.bearer(officer)).json()["items"] == []
+    moved(client, dispatcher, cases[0], pin(NEXT))
+    make.move(client, officer, cases[1], "return", {"reason": "Không thuộc địa bàn."})
+    told_of: list[dict[str, object]] = []
+    cursor = ""
+    for _ in range(2):
+        page = client.get(f"/v1/cases/departures?limit=1{cursor}", headers=make.bearer(officer)).json()
+        told_of += page["items"]
+        cursor = f"&cursor={page['next_cursor']}"
+    assert page["next_cursor"] is None
+    assert [(row["reference"], row["outcome"], row["code"]) for row in told_of] == [
+        (references[1], "returned", None),
+        (references[0], "rerouted", "place"),
+    ]
+    assert told_of[0].keys() == {"reference", "unit", "received_at", "ended_at", "outcome", "outcome_text", "code"}
+    stranger = make.staff(session, "officer", NEXT)
+    assert client.get("/v1/cases/departures", headers=make.bearer(stranger)).json()["items"] == []
+    with clock.travelled(clock.now() + timedelta(days=31)):
+        assert client.get("/v1/cases/departures", headers=make.bearer(officer)).json()["items"] == []
+
+
 def test_within_the_commune_nothing_but_the_place_changes(client: TestClient, session: Session) -> None:
     citizen = make.citizen(session)
     case_id = make.routed(session, client, citizen, within=HOME)
