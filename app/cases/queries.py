@@ -234,7 +234,9 @@ def departures(
     if cursor is not None:
         ended_at, case_id = decode_cursor(cursor, datetime, UUID)
         statement = statement.where(tuple_(col(CaseHop.ended_at), col(CaseHop.case_id)) < tuple_(ended_at, case_id))
-    rows = [tuple(row) for row in session.exec(statement).all()]
+    rows: list[tuple[CaseHop, str, str | None]] = [
+        (hop, reference, code) for hop, reference, code in session.exec(statement)
+    ]
     return cut(rows, limit, lambda row: (row[0].ended_at, row[0].case_id))
 
 
