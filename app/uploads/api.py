@@ -47,7 +47,7 @@ PIECES_PER_HOUR = Limit("upload-pieces", quota=6_000, window_s=3600)
 SILENT_SECONDS, PIECE_SECONDS = 30.0, 300.0
 
 # Writing is short and finishing is not: 15 MB are hashed, read and stored, in memory for that moment.
-_WRITING = ThreadPoolExecutor(4, thread_name_prefix="upload-write")
+_WRITING = ThreadPoolExecutor(2, thread_name_prefix="upload-write")
 _FINISHING = ThreadPoolExecutor(2, thread_name_prefix="upload-finish")
 
 _TUS = {"Tus-Resumable": rules.VERSION}

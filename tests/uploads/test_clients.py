@@ -285,8 +285,9 @@ def test_killed_at_any_point_no_acknowledged_byte_is_lost(server: Server, citize
     assert arrived(upload_id) == PHOTO
 
 
-def test_fifty_uploads_at_once_stay_within_200_megabytes(server: Server, citizen: Viewer) -> None:
+def test_fifty_uploads_at_once_add_less_than_a_third_of_their_bytes_to_memory(server: Server, citizen: Viewer) -> None:
     ids = [create(server, citizen) for _ in range(50)]
+    idle = server.peak_megabytes()
     failed: list[object] = []
 
     def send(upload_id: str) -> None:
@@ -304,5 +305,4 @@ def test_fifty_uploads_at_once_stay_within_200_megabytes(server: Server, citizen
         thread.join(150)
     assert failed == []
     assert arrived(ids[-1]) == PHOTO
-    peak = server.peak_megabytes()
-    assert peak <= 200
+    assert server.peak_megabytes() - idle <= 48, "150 MB came"
