@@ -4,7 +4,7 @@ ARGS ?=
 PYTHON_FILES = app workers tools benchmarks tests migrations
 BIN = .venv/bin
 
-.PHONY: help setup run test bench check format migrations-check faults deploy-check clean reset
+.PHONY: help setup run test slow bench check format migrations-check faults deploy-check clean reset
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -17,6 +17,9 @@ run: setup ## Run the whole system here (PORT=8000)
 
 test: setup ## Run the tests
 	@$(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
+
+slow: setup ## Run the tests that take long: clients of others, a whole reform, fresh installations
+	@$(BIN)/python -m pytest -n 2 -m slow --ignore tests/deploy $(ARGS)
 
 bench: setup ## Measure the promises of the design against their references
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -70,6 +70,7 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["mine.yaml"]
 
 
+@pytest.mark.slow
 def test_a_new_installation_starts_with_it(postgres: Postgres, valkey: Valkey, tmp_path: Path) -> None:
     new_pack(tmp_path / "pack", "Tỉnh Bắc Ninh", "24")
     database = postgres.create_database("another_province")

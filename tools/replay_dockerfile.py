@@ -432,7 +432,7 @@ def main() -> int:
                 "DATABASE_URL": postgres.app_url,
                 "OWNER_DATABASE_URL": postgres.owner_url,
                 "REDIS_URL": valkey.url,
-                **{f"PHANANH_{name}_KEY": _new_key() for name in ("TOKEN", "VAULT", "INDEX", "LINK")},
+                **{f"PHANANH_{name}_KEY": _new_key() for name in ("TOKEN", "VAULT", "INDEX", "LINK", "SEAL")},
                 "PHANANH_NOTIFIER": "carriers",
                 **{f"PHANANH_ESMS_{name}": "replay" for name in ("KEY", "SECRET", "BRAND")},
             }

@@ -292,6 +292,7 @@ def test_make_run_asks_once_and_only_while_boundaries_are_approximate(
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_start_without_a_way_to_the_server_goes_on_with_approximate_boundaries(
     files: dict[str, bytes], tmp_path: Path

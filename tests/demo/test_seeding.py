@@ -92,8 +92,11 @@ def test_what_others_noted_in_the_file_stays(committed: Database) -> None:
 def test_production_refuses_with_one_sentence(
     committed: Database, monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
-    for number, name in enumerate(("TOKEN", "VAULT", "INDEX", "LINK")):
+    for number, name in enumerate(("TOKEN", "VAULT", "INDEX", "LINK", "SEAL")):
         monkeypatch.setenv(f"PHANANH_{name}_KEY", f"{number}" * 42 + "g=")
+    for name in ("KEY", "SECRET", "BRAND"):
+        monkeypatch.setenv(f"PHANANH_ESMS_{name}", "test")
+    monkeypatch.setenv("PHANANH_NOTIFIER", "carriers")
     monkeypatch.setenv("PHANANH_ENVIRONMENT", "production")
     refused = run(*command)
     said, _ = refused.communicate(timeout=60)

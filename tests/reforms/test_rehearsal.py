@@ -46,7 +46,7 @@ MOVES: tuple[tuple[str, ...], ...] = ((), ("accept",), ("accept", "start"))
 SPLIT = ("05461", "05467", "05932")
 
 
-@pytest.fixture(params=["synthetic", "real"])
+@pytest.fixture(params=[pytest.param("synthetic", marks=pytest.mark.slow), "real"])
 def today(request: pytest.FixtureRequest) -> dict[str, BaseGeometry]:
     if request.param == "synthetic":
         return squares()

@@ -35,7 +35,7 @@ from tests.running import Mark, wait_for
 from tests.support import make
 from tests.uploads.phone import PIECE, TUS
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.processes, pytest.mark.slow, pytest.mark.timeout(180)]
 
 # A photo of some megabytes: a picture with what phones write behind it.
 PHOTO = pictures.jpeg(600, 400) + bytes(3_000_000)
@@ -159,7 +159,7 @@ def test_tuspy_goes_on_after_the_line_broke_and_after_the_server_was_killed(serv
 
 
 def test_tuspy_retries_by_itself_while_the_server_comes_back(server: Server, citizen: Viewer) -> None:
-    uploader = tuspy(server, citizen, chunk_size=200_000, retries=60, retry_delay=0.2)
+    uploader = tuspy(server, citizen, chunk_size=200_000, retries=300, retry_delay=0.2)
     uploader.upload_chunk()
     server.kill()
     revived = threading.Thread(target=server.start)
