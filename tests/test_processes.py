@@ -115,6 +115,7 @@ def test_a_second_run_on_the_same_data_is_refused_by_name(mark: Mark) -> None:
     assert not mark.alive()
 
 
+@pytest.mark.slow
 def test_a_start_interrupted_at_any_moment_stops_cleanly_and_the_next_one_works(mark: Mark) -> None:
     for words in ("", "postgres: sẵn sàng", "valkey: sẵn sàng", "migrate: xong"):
         running = Running(mark)
@@ -157,6 +158,7 @@ def test_what_is_in_the_way_of_a_log_file_is_one_sentence(mark: Mark) -> None:
     assert not mark.alive()
 
 
+@pytest.mark.slow
 def test_what_cannot_come_up_is_named_with_its_reason(mark: Mark) -> None:
     """The scheduler's file is a directory: it dies at every start, and the start is given up with its words."""
     (mark.place / "var" / "scheduler").mkdir(parents=True)

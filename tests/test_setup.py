@@ -84,6 +84,7 @@ def test_an_installation_that_fails_is_one_sentence_and_is_tried_again(checkout:
     assert not (checkout / ".venv" / "ready").exists()
 
 
+@pytest.mark.slow
 def test_set_up_once_then_in_no_time_then_again_after_a_cut_off_or_a_new_lock(checkout: Path) -> None:
     python_that(checkout, f'exec {sys.executable} "$@"')
     first = setup(checkout)
