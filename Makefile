@@ -16,10 +16,10 @@ run: setup ## Run the whole system here (PORT=8000)
 	@exec $(BIN)/python -I -S app/launch.py $$PPID 15 -- $(BIN)/python -m app.cli run --port $(PORT) $(ARGS)
 
 test: setup ## Run the tests
-	@$(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow" $(ARGS)
 
 slow: setup ## Run the tests that take long: clients of others, a whole reform, fresh installations
-	@$(BIN)/python -m pytest -n 2 -m slow --ignore tests/deploy $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m slow --ignore tests/deploy $(ARGS)
 
 bench: setup ## Measure the promises of the design against their references
 	@$(BIN)/python -m benchmarks $(ARGS)

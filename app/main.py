@@ -27,6 +27,7 @@ from app.core.db import transaction
 from app.core.errors import CATALOGUE, NOT_FOUND, DomainError, Retry
 from app.core.logs import configure_logs
 from app.identity import api as identity_api
+from app.intake import api as intake_api
 from app.kpi import api as kpi_api
 from app.media import api as media_api
 from app.notifications import actions as notifications
@@ -84,7 +85,8 @@ def create_app() -> FastAPI:
     http.install(application, streamed=frozenset({"/v1/media", "/v1/uploads", "/v1/uploads/"}))
     application.state.send_code = notifications.owe_sign_in_code
     for router in (
-        cases_api.router,  # first: FastAPI asks every route before the right one, 60 µs for the busiest of all
+        intake_api.router,  # first: FastAPI asks every route before the right one, 60 µs for the busiest of all
+        cases_api.router,
         identity_api.router,
         catalog_api.router,
         boundaries_api.router,

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -101,9 +102,29 @@ def committed(
     postgres: Postgres, template: Database, valkey: Valkey, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[Database]:
     """A database of one's own whose transactions really commit: for locks, races and processes."""
-    name = f"test_{abs(hash(request.node.nodeid)):x}"
+    with own_database(request.node.nodeid, postgres, valkey, tmp_path / "var") as database:
+        yield database
+
+
+@pytest.fixture(scope="module")
+def committed_together(
+    postgres: Postgres,
+    template: Database,
+    valkey: Valkey,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+) -> Iterator[Database]:
+    """The same for all tests of a module, which then needs `pytest.mark.xdist_group`: one process runs all of them."""
+    with own_database(request.node.nodeid, postgres, valkey, tmp_path_factory.mktemp("var")) as database:
+        yield database
+
+
+@contextmanager
+def own_database(user: str, postgres: Postgres, valkey: Valkey, var: Path) -> Iterator[Database]:
+    """A copy of the template for `user`, which this process works on until it is dropped."""
+    name = f"test_{abs(hash(user)):x}"
     database = postgres.create_database(name, TEMPLATE)
-    _settle(database, valkey, tmp_path / "var")
+    _settle(database, valkey, var)
     yield database
     doorbell.stop()
     db.dispose()
@@ -137,6 +158,11 @@ def _settle(database: Database, valkey: Valkey, var: Path) -> None:
     doorbell.stop()
     db.dispose()
     storage.store.cache_clear()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests that start processes: they take long, and what is short fills the time at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("processes") is None)
 
 
 @pytest.hookimpl(wrapper=True)

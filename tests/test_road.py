@@ -25,7 +25,7 @@ from app.identity.rules import Role
 from tests.running import Mark, Running, wait_for
 from tests.support import make
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(600), pytest.mark.xdist_group("road")]
 
 REQUEST_ID = "phone-0001-abcd"
 PASSWORD = "một mật khẩu đủ dài"
@@ -64,7 +64,6 @@ class Town:
 
     http: httpx2.Client
     var: Path
-    database: Database
     places: Places
 
     def code_sent_to(self, phone: str) -> str:
@@ -122,8 +121,10 @@ class Town:
         return case
 
 
-@pytest.fixture
-def town(committed: Database, tmp_path: Path, real_data: Path, places: Places) -> Iterator[Town]:
+@pytest.fixture(scope="module")
+def town(
+    committed_together: Database, tmp_path_factory: pytest.TempPathFactory, real_data: Path, places: Places
+) -> Iterator[Town]:
     secret = hash_password(PASSWORD)
     with db.transaction() as session:
         import_boundaries(
@@ -143,16 +144,17 @@ def town(committed: Database, tmp_path: Path, real_data: Path, places: Places) -
                 grants=[Grant(Role(role), make.unit_id(session, code) if code else None)],
                 actor_id=None,
             )
-    mark = Mark(tmp_path)
+    place = tmp_path_factory.mktemp("road")
+    mark = Mark(place)
     running = Running(
         mark,
-        DATABASE_URL=committed.app_url,
-        OWNER_DATABASE_URL=committed.owner_url,
+        DATABASE_URL=committed_together.app_url,
+        OWNER_DATABASE_URL=committed_together.owner_url,
         PHANANH_LOG_LEVEL="INFO",
     )
     try:
         with httpx2.Client(base_url=f"http://{running.address()}", timeout=20, follow_redirects=True) as client:
-            yield Town(client, tmp_path / "var", committed, places)
+            yield Town(client, place / "var", places)
     finally:
         running.process.terminate()
         running.end(150)

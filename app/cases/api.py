@@ -2,14 +2,12 @@
 
 import re
 from collections.abc import Callable
-from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from fastapi.concurrency import run_in_threadpool
 from pydantic import AwareDatetime, BaseModel
 
 from app.cases import actions, policy, queries
@@ -29,7 +27,6 @@ from app.cases.schemas import (
     PurposeIn,
     RatingIn,
     ReasonIn,
-    Receipt,
     RejectIn,
     ReportOut,
     ResolveIn,
@@ -38,7 +35,7 @@ from app.cases.schemas import (
     WithdrawIn,
 )
 from app.core import clock, idempotency, limits
-from app.core.db import Db, Session, transaction
+from app.core.db import Db, Session
 from app.core.errors import FORBIDDEN, NOT_FOUND
 from app.core.etag import etag, not_modified
 from app.core.http import Lang, Language
@@ -46,12 +43,11 @@ from app.core.idempotency import RequiredKey, Stored
 from app.core.ids import parse_reference
 from app.core.limits import Limit as Quota
 from app.core.paging import CursorText, Limit, Page
-from app.core.together import Together
 from app.identity.actions import read_identity
 from app.identity.policy import Citizen, CurrentViewer, Staff, Viewer, check_active
 from app.identity.schemas import PersonOut
 from app.orgunits.queries import directory
-from app.reports.schemas import PublicReportOut, ReportIn, Text
+from app.reports.schemas import PublicReportOut, Text
 
 router = APIRouter(prefix="/v1")
 _DEPARTURES_TOLD = timedelta(days=30)
@@ -61,29 +57,6 @@ ACTIONS_PER_DAY = Quota("report-actions", quota=100, window_s=86_400)
 ACTIONS_PER_REPORT = Quota("report-actions-each", quota=20, window_s=86_400)
 
 # --- citizens -------------------------------------------------------------------------------------------------------
-
-
-@router.post(
-    "/reports",
-    status_code=201,
-    response_model=Receipt,
-    operation_id="submit_report",
-    summary="Gửi phản ánh",
-    tags=["reports"],
-)
-async def submit_report(body: ReportIn, citizen: Citizen, key: RequiredKey, lang: Language) -> Response:
-    """Submit a report. Sending the same Idempotency-Key, or the same report id, again returns the same report."""
-    if body.media_ids:
-        return _raw(await run_in_threadpool(_submit_with_photos, body, citizen, key, lang))
-    return _raw(await _intake.join(actions.Asked(citizen, body, key, lang, copy_context())))
-
-
-_intake = Together(actions.submit_together, "intake")
-
-
-def _submit_with_photos(body: ReportIn, citizen: Viewer, key: UUID, lang: Lang) -> Stored:
-    with transaction() as session:
-        return actions.submit(session, citizen, body, key, lang)
 
 
 @router.get("/reports", operation_id="list_public_reports", summary="Phản ánh đã công khai", tags=["reports"])
@@ -180,7 +153,7 @@ class OwnReport:
         check_active(self.session, self.citizen)
         payload = body.model_dump_json().encode() if body else b""
         hashed = idempotency.request_hash(f"POST {self.request.url.path}", payload)
-        return _raw(idempotency.once(self.session, self.citizen.id, self.key, hashed, perform))
+        return idempotency.once(self.session, self.citizen.id, self.key, hashed, perform).response()
 
     def move(self, verb: str, body: BaseModel | None = None, note: str | None = None) -> Response:
         """A move that needs nothing but a verb and perhaps words."""
@@ -459,10 +432,6 @@ def read_citizen_identity(case_id: UUID, body: PurposeIn, staff: Staff, session:
 
 
 # --- shared ---------------------------------------------------------------------------------------------------------
-
-
-def _raw(answer: Stored) -> Response:
-    return Response(answer.body, answer.status, media_type="application/json")
 
 
 def _is_mine(viewer: Viewer, seen: Seen) -> bool:

@@ -38,12 +38,6 @@ MEDIA_IN_USE = Problem(
     vi=("Ảnh đã được dùng", "Ảnh này đã gắn với một phản ánh khác. Vui lòng tải ảnh lên lại."),
     en=("Photo already used", "This photo belongs to another report. Upload it again."),
 )
-ID_TAKEN = Problem(
-    "id_taken",
-    409,
-    vi=("Mã phản ánh đã tồn tại", "Mã này đã dùng cho một phản ánh khác. Ứng dụng cần tạo mã mới."),
-    en=("Identifier taken", "This id belongs to another report. The app must make a new one."),
-)
 MOVE_NOT_ALLOWED = Problem(
     "move_not_allowed",
     409,
@@ -115,17 +109,6 @@ _STRICT = ConfigDict(extra="forbid")
 Reason = Annotated[Text, Field(min_length=1, max_length=2000)]
 Note = Annotated[Text, Field(min_length=1, max_length=5000)]
 MediaIds = Annotated[list[UUID], Field(max_length=MEDIA_MAX), AfterValidator(each_once)]
-
-
-class Receipt(BaseModel):
-    """The answer to a submission: what the citizen keeps."""
-
-    id: UUID
-    reference: str
-    status: str
-    status_text: str
-    received_at: datetime
-    version: int
 
 
 class UnitOut(BaseModel):

@@ -153,7 +153,7 @@ def create_staff(
             return idempotency.Stored(201, queries.staff_member(session, account.id).model_dump_json().encode())
 
         answer = idempotency.once(session, administrator.id, key, hashed, act)
-    return Response(answer.body, answer.status, media_type="application/json")
+    return answer.response()
 
 
 @router.get("/staff", operation_id="list_staff", summary="Danh sách cán bộ", tags=["staff"])

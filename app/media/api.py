@@ -131,7 +131,7 @@ def router(may_see: MaySee) -> APIRouter:
         """Send one picture. It is kept privately and processed soon; a report may name its id at once."""
         limits.spend(BYTES_PER_DAY, str(uploader.id), cost=max(1, file.seek(0, 2)))
         answer = actions.receive(uploader.id, key, file)
-        return Response(answer.body, answer.status, {"Cache-Control": "no-store"}, media_type="application/json")
+        return answer.response({"Cache-Control": "no-store"})
 
     @routes.get("/media/{media_id}", operation_id="get_media", summary="Trạng thái ảnh")
     def get_media(media_id: UUID, viewer: SignedIn, session: Db, lang: Language, response: Response) -> MediaOut:

@@ -51,7 +51,7 @@ def create_unit_changes(
         return idempotency.Stored(201, answer.model_dump_json().encode())
 
     answer = idempotency.once(session, viewer.id, key, hashed, act)
-    return Response(answer.body, answer.status, media_type="application/json")
+    return answer.response()
 
 
 @router.get("/unit-changes", operation_id="list_unit_changes", summary="Danh sách thay đổi đơn vị")

@@ -217,7 +217,7 @@ def _once(
     hashed = idempotency.request_hash(operation, body.model_dump_json().encode())
     # A question has no effect that could happen twice, and its answer changes from hour to hour.
     answer = act() if body.dry_run else idempotency.once(session, staff.id, key, hashed, act)
-    return Response(answer.body, answer.status, media_type="application/json")
+    return answer.response()
 
 
 @router.get("/routing/findings", operation_id="list_routing_findings", summary="Rà soát quy tắc phân tuyến")

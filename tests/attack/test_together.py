@@ -8,11 +8,11 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlmodel import col, select
 
-from app.cases.actions import REPORTS_PER_HOUR
 from app.core.db import transaction
 from app.embedded import Database
 from app.identity.models import Account
 from app.identity.policy import Viewer
+from app.intake.actions import REPORTS_PER_HOUR
 from app.main import app
 from app.reports.models import Report
 from tests.support import make

@@ -16,7 +16,6 @@ from typer.testing import CliRunner, Result
 
 from app.boundaries.models import BoundaryVersion
 from app.boundaries.queries import boundaries_in_force, locate
-from app.cases.actions import Asked, submit_together
 from app.cases.models import Case
 from app.cli import cli
 from app.core import clock, db
@@ -25,6 +24,7 @@ from app.core.versioned import CHECK_EVERY_S
 from app.embedded import Database
 from app.identity.models import AuditEntry
 from app.identity.policy import Viewer
+from app.intake.actions import Asked, submit_together
 from app.orgunits.queries import directory
 from app.reports.schemas import ReportIn
 from app.routing.actions import assign_owed

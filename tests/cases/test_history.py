@@ -7,9 +7,9 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from app.cases.actions import submit
 from app.core import db
 from app.embedded import Database
+from app.intake.actions import submit
 from app.reports.schemas import ReportIn
 from tests.support import make
 

@@ -13,7 +13,6 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlmodel import select
 
-from app.cases.actions import Asked, submit, submit_together
 from app.cases.models import Case, CaseEvent
 from app.core import db
 from app.core.config import settings
@@ -22,6 +21,7 @@ from app.core.idempotency import Stored
 from app.embedded import Database
 from app.identity.models import Account
 from app.identity.policy import Viewer
+from app.intake.actions import Asked, submit, submit_together
 from app.main import app
 from app.reports.models import Report
 from app.reports.schemas import ReportIn

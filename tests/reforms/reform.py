@@ -18,6 +18,7 @@ from app.core import clock
 from app.core.db import Session, transaction
 from app.core.ids import uuid7
 from app.core.versioned import bump
+from app.intake.actions import submit as submit_report
 from app.orgunits.queries import UnitInfo, directory
 from app.reports.models import Report
 from app.reports.schemas import LocationIn, ReportIn
@@ -113,7 +114,7 @@ def submit(session: Session, point: Point | None, unit: UnitInfo, category: str 
         commune=None if point else unit.code,
         place_text=None if point else "Trước cổng trường",
     )
-    cases.submit(session, make.citizen(session), body, uuid4())
+    submit_report(session, make.citizen(session), body, uuid4())
     return session.exec(select(Case.id).where(Case.report_id == body.id)).one()
 
 

@@ -9,12 +9,12 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlmodel import col, select
 
-from app.cases.actions import submit
 from app.cases.models import Case, CaseEvent
 from app.catalog.models import CategoryRow
 from app.core import db
 from app.core.db import Session
 from app.embedded import Database
+from app.intake.actions import submit
 from app.notifications.models import Message
 from app.reports.schemas import ReportIn
 from app.routing import actions

@@ -7,11 +7,11 @@ from uuid import UUID, uuid4
 import psycopg
 from sqlmodel import col, select
 
-from app.cases.actions import submit
 from app.cases.models import Case
 from app.core import clock
 from app.core.db import transaction
 from app.embedded import Database
+from app.intake.actions import submit
 from app.reports.schemas import ReportIn
 from app.seals.actions import seal_if_owed
 from tests.support import make

@@ -15,12 +15,12 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import col, select
 
-from app.cases.actions import submit
 from app.cases.models import Case, CaseEvent
 from app.core import clock, db
 from app.core.config import settings
 from app.core.db import Session
 from app.embedded import Database
+from app.intake.actions import submit
 from app.reports.schemas import ReportIn
 from app.seals import queries, rules
 from app.seals.actions import seal_if_owed

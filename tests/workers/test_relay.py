@@ -14,11 +14,11 @@ import redis
 from fastapi.testclient import TestClient
 from sqlmodel import select
 
-from app.cases.actions import submit
 from app.cases.models import Case, CaseEvent
 from app.core import db, doorbell, limits
 from app.core.config import settings
 from app.embedded import Database, Valkey, start_valkey
+from app.intake.actions import submit
 from app.reports.schemas import ReportIn
 from tests.running import wait_for
 from tests.support import make

@@ -25,6 +25,7 @@ from app.core.db import Session, transaction
 from app.identity.actions import audit
 from app.identity.models import AuditEntry
 from app.identity.policy import Viewer
+from app.intake.actions import submit
 from app.media.actions import process_owed, receive
 from app.orgunits.queries import directory
 from app.reports.models import Report
@@ -105,7 +106,7 @@ def _live(cast: Cast, life: Life) -> None:
     after = _after_photos(cast, life)
     with transaction() as session:
         with clock.travelled(life.received_at):
-            actions.submit(session, citizen, report, own_id("key", report.id))
+            submit(session, citizen, report, own_id("key", report.id))
         with clock.travelled(life.received_at + ROUTED_AFTER):
             case = session.exec(select(Case).where(Case.report_id == report.id)).one()
             _route(session, case)
