@@ -19,7 +19,8 @@ import pillow_heif
 from PIL import Image, ImageOps
 
 from app.core.config import ROOT
-from app.media.rules import LARGE, QUALITY, SMALL, derive
+from app.media.rules import LARGE, QUALITY, SMALL
+from app.pictures.rules import derive
 from benchmarks.rows import Row
 
 FOLDER = ROOT.parent / "shared" / "data" / "photos"

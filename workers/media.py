@@ -10,6 +10,7 @@ from sqlalchemy.exc import OperationalError
 
 from app.core import doorbell
 from app.media import actions
+from app.pictures.rules import derive
 from workers.celery_app import celery, give_way
 
 BATCH = 20
@@ -29,7 +30,7 @@ _PIXELS = 1 << 20
 )
 def process() -> int:
     """Process what is owed. Safe to run twice, and at the same time: a leased row is not taken again."""
-    taken = actions.process_owed(BATCH)
+    taken = actions.process_owed(derive, BATCH)
     if taken:  # the batch may have ended by its time; a successor that finds nothing costs a message
         doorbell.ring("media")
     return taken

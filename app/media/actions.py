@@ -26,13 +26,14 @@ from app.core.idempotency import Stored
 from app.identity.models import Account
 from app.media import queries, rules
 from app.media.models import Media
-from app.media.rules import MAX_ATTEMPTS, Header, Unprocessable
+from app.media.rules import MAX_ATTEMPTS, Derived, Header, Unprocessable
 from app.media.schemas import MEDIA_EMPTY, MEDIA_PROCESSING_FAILED, MEDIA_TOO_LARGE, media_out
 
 log = structlog.get_logger("media")
 
 # A worker child lives at most TASK_LIMIT seconds into a task; the lease is longer, so whoever comes after it is alone.
 TASK_SOFT_LIMIT_S, TASK_LIMIT_S = 40, 60
+Derive = Callable[[bytes, str], Derived]
 LEASE = timedelta(seconds=75)
 BATCH_S = 15.0
 STORAGE_PAUSE = timedelta(seconds=30)
@@ -120,8 +121,10 @@ def _new(owner_id: UUID, header: Header, digest: bytes, size: int) -> Media:
 # --- processing ----------------------------------------------------------------------------------------------------
 
 
-def process_owed(limit: int = 20) -> int:
+def process_owed(derive: Derive, limit: int = 20) -> int:
     """Process up to `limit` pictures that are owed, for at most about BATCH_S seconds; how many were taken.
+
+    `derive` is `app.pictures.rules.derive`, passed in so that who only takes pictures in never loads their decoders.
 
     Each is leased and counted in a commit of its own, worked on outside any transaction, and finished by
     compare-and-set on the lease. Safe to run at the same time and to kill at any point.
@@ -135,14 +138,14 @@ def process_owed(limit: int = 20) -> int:
         if media.attempts > MAX_ATTEMPTS:  # it took five workers with it
             _finish(media, state="failed", failure_code=MEDIA_PROCESSING_FAILED.code, finished_at=clock.now())
         else:
-            _process(media)
+            _process(media, derive)
     return taken
 
 
-def _process(media: Media) -> None:
+def _process(media: Media, derive: Derive) -> None:
     """One picture. Whatever it does, the next one gets its turn."""
     try:
-        derived = rules.derive(storage.get(media.original_key), media.detected_type)
+        derived = derive(storage.get(media.original_key), media.detected_type)
         storage.put(media.large_key, derived.large)
         storage.put(media.small_key, derived.small)
     except Unprocessable as refusal:

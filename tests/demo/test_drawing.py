@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from app.media.rules import derive, inspect
+from app.media.rules import inspect
+from app.pictures.rules import derive
 from tools.demo.drawing import SCENES, Shot, photo
 
 TAKEN = datetime(2026, 9, 3, 1, 2, 3, tzinfo=UTC)

@@ -24,6 +24,7 @@ from app.embedded import Database
 from app.identity.actions import sign_in_staff
 from app.media.actions import process_owed
 from app.notifications.actions import send_owed
+from app.pictures.rules import derive
 from app.routing.actions import assign_owed
 from tests.running import wait_for
 from tools import verify
@@ -190,7 +191,10 @@ def test_live_workers_with_a_real_clock_do_not_disturb_it(committed: Database) -
         with transaction() as session:
             close_confirmed_by_silence(session)
 
-    workers = [threading.Thread(target=always, args=(work,)) for work in (assign_owed, sweeps, send_owed, process_owed)]
+    workers = [
+        threading.Thread(target=always, args=(work,))
+        for work in (assign_owed, sweeps, send_owed, lambda: process_owed(derive))
+    ]
     for worker in workers:
         worker.start()
     try:

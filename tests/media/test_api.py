@@ -24,6 +24,7 @@ from app.main import app
 from app.media import actions, api, rules
 from app.media.models import Media
 from app.media.policy import LINK_LIFETIME
+from app.pictures.rules import derive
 from tests.media import pictures
 from tests.media.conftest import Upload
 from tests.media.test_rules import REFUSED, bare
@@ -59,7 +60,7 @@ def test_from_upload_to_picture(client: TestClient, session: Session, upload: Up
     assert problem(waiting) == (404, "media_not_ready")
     assert waiting.headers["retry-after"]
 
-    assert actions.process_owed() == 1
+    assert actions.process_owed(derive) == 1
     body = client.get(address, headers=headers).json()
     assert (body["state"], body["width"], body["height"]) == ("processed", 1200, 1600)
     for size, side in (("large", 1600), ("small", 320)):
@@ -86,7 +87,7 @@ def test_heic_from_a_phone_comes_out_as_webp_without_exif(
     assert b"Apple" in data
     answer = upload(citizen, data)
     assert answer.json()["detected_type"] == "image/heic"
-    actions.process_owed()
+    actions.process_owed(derive)
     served = client.get(f"/v1/media/{answer.json()['id']}/large", headers=make.bearer(citizen))
     assert (served.status_code, served.headers["content-type"]) == (200, "image/webp")
     assert bare(served.content)
@@ -97,7 +98,7 @@ def test_the_original_and_its_hints_are_nowhere_in_an_answer(
 ) -> None:
     citizen = make.citizen(session)
     first = upload(citizen, pictures.jpeg(exif=pictures.exif()))
-    actions.process_owed()
+    actions.process_owed(derive)
     (media,) = rows(first.json()["id"])
     assert media.exif_lat == pytest.approx(21.594167, abs=1e-5)
     seen = client.get(f"/v1/media/{media.id}", headers=make.bearer(citizen)).text
@@ -329,7 +330,7 @@ def test_a_slow_upload_holds_no_database_connection(committed: Database, kind: s
 
 def test_somebody_elses_picture_does_not_exist(client: TestClient, session: Session, upload: Upload) -> None:
     media_id = upload(make.citizen(session)).json()["id"]
-    actions.process_owed()
+    actions.process_owed(derive)
     others = [make.bearer(make.citizen(session)), make.bearer(make.staff(session, "dispatcher"))]
     for headers in others:
         assert problem(client.get(f"/v1/media/{media_id}", headers=headers)) == (404, "not_found")
@@ -351,7 +352,7 @@ def processed(session: Session, upload: Upload) -> tuple[dict[str, str], str]:
     """A citizen's headers and the id of their processed picture."""
     citizen = make.citizen(session)
     media_id = upload(citizen).json()["id"]
-    actions.process_owed()
+    actions.process_owed(derive)
     return make.bearer(citizen), media_id
 
 
@@ -410,7 +411,7 @@ def test_a_failure_is_told_to_its_owner_and_never_served(client: TestClient, ses
     data[60:90] = bytes(30)
     citizen = make.citizen(session)
     media_id = upload(citizen, bytes(data)).json()["id"]
-    actions.process_owed()
+    actions.process_owed(derive)
     headers = make.bearer(citizen)
     vietnamese = client.get(f"/v1/media/{media_id}", headers=headers).json()
     assert (vietnamese["state"], vietnamese["failure_code"]) == ("failed", "media_broken")
@@ -428,7 +429,7 @@ def test_no_picture_holds_up_a_report(client: TestClient, session: Session, uplo
     broken = bytearray(pictures.saved(pictures.drawn(), "PNG"))
     broken[60:90] = bytes(30)
     failed = upload(citizen, bytes(broken)).json()["id"]
-    actions.process_owed()
+    actions.process_owed(derive)
     waiting = upload(citizen).json()["id"]
     assert make.submit(client, citizen, make.report_body(media_ids=[failed, waiting]))
     stranger = upload(make.citizen(session)).json()["id"]
@@ -444,7 +445,7 @@ def test_a_hidden_report_takes_its_pictures_along(client: TestClient, session: S
     """The link of a minute ago dies with it, and lives again when it is shown again."""
     citizen, dispatcher = make.citizen(session), make.staff(session, "dispatcher")
     media_id = upload(citizen).json()["id"]
-    actions.process_owed()
+    actions.process_owed(derive)
     case_id = make.routed(session, client, citizen, media_ids=[media_id])
     assert client.get(f"/v1/media/{media_id}/large").status_code == 404  # not published yet
     assert make.move(client, dispatcher, case_id, "publish", {}).status_code == 200
@@ -468,7 +469,7 @@ def test_a_hidden_report_takes_its_pictures_along(client: TestClient, session: S
 def test_a_staff_link_ends_with_the_session(client: TestClient, session: Session, upload: Upload) -> None:
     citizen, dispatcher = make.citizen(session), make.staff(session, "dispatcher")
     media_id = upload(citizen).json()["id"]
-    actions.process_owed()
+    actions.process_owed(derive)
     make.routed(session, client, citizen, media_ids=[media_id])
     address = link(client, media_id, make.bearer(dispatcher))
     assert client.get(address).status_code == 200

@@ -23,6 +23,7 @@ from app.embedded import Database
 from app.media import actions, queries
 from app.media.models import Media
 from app.media.rules import MAX_ATTEMPTS
+from app.pictures.rules import derive
 from tests.media import pictures
 from tests.running import Mark
 from tests.support import make
@@ -61,7 +62,7 @@ def later(**span: float) -> AbstractContextManager[None]:
 
 def test_what_is_owed_is_processed_and_fingerprinted(receive: Receive, rows: Rows) -> None:
     media_id = receive(pictures.jpeg(2000, 1000, exif=pictures.exif()))
-    assert actions.process_owed() == 1
+    assert actions.process_owed(derive) == 1
     (media,) = rows(media_id)
     assert (media.state, media.width, media.height, media.attempts) == ("processed", 1600, 800, 1)
     assert media.lease_id is None
@@ -71,13 +72,13 @@ def test_what_is_owed_is_processed_and_fingerprinted(receive: Receive, rows: Row
     assert media.exif_taken_at is not None
     assert storage.exists(media.large_key)
     assert storage.exists(media.small_key)
-    assert actions.process_owed() == 0
+    assert actions.process_owed(derive) == 0
 
 
 def test_one_bad_picture_does_not_stop_the_others(receive: Receive, rows: Rows) -> None:
     bad, good, lost, last = receive(undecodable()), receive(), receive(), receive()
     storage.delete(rows(lost)[0].original_key)
-    assert actions.process_owed() == 4
+    assert actions.process_owed(derive) == 4
     states = {media.id: media.state for media in rows()}
     assert states == {bad: "failed", good: "processed", lost: "stored", last: "processed"}
     assert rows(bad)[0].failure_code == "media_broken"
@@ -88,12 +89,12 @@ def test_failing_pictures_do_not_starve_new_ones(receive: Receive, rows: Rows) -
     """What failed goes to the back of the queue, not to its head."""
     for _ in range(3):
         storage.delete(rows(receive())[0].original_key)
-    assert actions.process_owed() == 3
+    assert actions.process_owed(derive) == 3
     fresh = receive()
     with later(hours=2):
-        assert actions.process_owed(limit=1) == 1
+        assert actions.process_owed(derive, limit=1) == 1
         assert rows(fresh)[0].state == "processed"
-        assert actions.process_owed() == 3
+        assert actions.process_owed(derive) == 3
 
 
 def test_an_inexplicable_failure_is_tried_five_times_then_waits_for_a_person(
@@ -106,18 +107,18 @@ def test_an_inexplicable_failure_is_tried_five_times_then_waits_for_a_person(
     now = clock.now()
     for attempt in range(1, MAX_ATTEMPTS + 1):
         with clock.travelled(now + timedelta(hours=attempt)):
-            assert actions.process_owed() == 1
-            assert actions.process_owed() == 0  # there is a pause after each
+            assert actions.process_owed(derive) == 1
+            assert actions.process_owed(derive) == 0  # there is a pause after each
         assert rows(media_id)[0].attempts == attempt
     assert (rows(media_id)[0].state, rows(media_id)[0].failure_code) == ("failed", "media_processing_failed")
     with later(days=30):
-        assert actions.process_owed() == 0
+        assert actions.process_owed(derive) == 0
     assert [each.id for each in queries.stuck(session)] == [media_id]
 
     storage.put(media.original_key, original)
     actions.owe_again(session, rows(media_id)[0])
     session.commit()
-    assert actions.process_owed() == 1
+    assert actions.process_owed(derive) == 1
     assert (rows(media_id)[0].state, rows(media_id)[0].attempts) == ("processed", 1)
     assert queries.stuck(session) == []
 
@@ -130,8 +131,8 @@ def test_a_picture_that_kills_its_workers_is_given_up(receive: Receive, rows: Ro
             assert actions._claimed(queries.next_owed) is not None  # noqa: SLF001 - a worker that dies here
             assert actions._claimed(queries.next_owed) is None  # noqa: SLF001
     with later(hours=1):
-        assert actions.process_owed() == 1
-        assert actions.process_owed() == 0
+        assert actions.process_owed(derive) == 1
+        assert actions.process_owed(derive) == 0
     assert (rows(media_id)[0].state, rows(media_id)[0].failure_code) == ("failed", "media_processing_failed")
 
 
@@ -139,9 +140,9 @@ def test_an_expired_lease_is_owed_again_and_the_late_worker_changes_nothing(rece
     media_id = receive()
     late = actions._claimed(queries.next_owed)  # noqa: SLF001 - a worker that is held up here
     assert late is not None
-    assert actions.process_owed() == 0
+    assert actions.process_owed(derive) == 0
     with clock.travelled(clock.now() + actions.LEASE + timedelta(seconds=1)):
-        assert actions.process_owed() == 1
+        assert actions.process_owed(derive) == 1
     finished = rows(media_id)[0].finished_at
     assert actions._finish(late, state="failed", failure_code="media_broken") is False  # noqa: SLF001
     (media,) = rows(media_id)
@@ -155,11 +156,11 @@ def test_an_outage_of_storage_fails_no_picture(
     storage_away(True)
     for minute in range(MAX_ATTEMPTS + 2):
         with clock.travelled(now + timedelta(minutes=minute)):
-            assert actions.process_owed() == 1
+            assert actions.process_owed(derive) == 1
     assert (rows(media_id)[0].state, rows(media_id)[0].attempts) == ("stored", 0)
     storage_away(False)
     with later(hours=1):
-        assert actions.process_owed() == 1
+        assert actions.process_owed(derive) == 1
     assert rows(media_id)[0].state == "processed"
 
 
@@ -172,7 +173,7 @@ def test_each_picture_is_processed_once_by_many_workers(committed: Database) -> 
         owner = make.citizen(session)
     ids = [received(owner.id) for _ in range(12)]
     taken: list[int] = []
-    workers = [threading.Thread(target=lambda: taken.append(actions.process_owed())) for _ in range(4)]
+    workers = [threading.Thread(target=lambda: taken.append(actions.process_owed(derive))) for _ in range(4)]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -185,14 +186,13 @@ def test_each_picture_is_processed_once_by_many_workers(committed: Database) -> 
 
 _DIES_IN_THE_MIDDLE = """
 import time
-from app.media import actions, rules
+from app.media import actions
 
 def derive(data, detected_type):
     print("in the middle", flush=True)
     time.sleep(600)
 
-rules.derive = derive
-actions.process_owed()
+actions.process_owed(derive)
 """
 
 
@@ -208,9 +208,9 @@ def test_a_worker_killed_in_the_middle_loses_nothing(committed: Database, tmp_pa
         assert line == "in the middle\n", line + said.read()
         worker.send_signal(signal.SIGKILL)
         worker.wait(10)
-    assert actions.process_owed() == 0  # its lease is in force
+    assert actions.process_owed(derive) == 0  # its lease is in force
     with clock.travelled(clock.now() + actions.LEASE + timedelta(seconds=1)):
-        assert actions.process_owed() == 1
+        assert actions.process_owed(derive) == 1
     with db.transaction() as session:
         (media,) = queries.owned(session, owner.id, [media_id])
     assert (media.state, media.attempts) == ("processed", 2)
@@ -221,14 +221,14 @@ def test_a_worker_killed_in_the_middle_loses_nothing(committed: Database, tmp_pa
 _CHILD = """
 import sys
 import workers.media
-from app.media import rules
+from app.pictures.rules import derive
 
 assert "shapely" not in sys.modules, "the photo child carries shapely"
 size = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmSize")) << 10
 workers.media.cap_memory(size + (int(sys.argv[3]) << 20))
 data = open(sys.argv[1], "rb").read()
 try:
-    rules.derive(data, sys.argv[2])
+    derive(data, sys.argv[2])
 except Exception as error:
     print(type(error).__name__)
 peak = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
@@ -282,7 +282,7 @@ def keys(media: Media) -> tuple[str, str, str]:
 
 def test_deletion_removes_all_three_objects_and_is_confirmed(session: Session, receive: Receive, rows: Rows) -> None:
     media_id, kept = receive(pictures.jpeg(exif=pictures.exif())), receive()
-    actions.process_owed()
+    actions.process_owed(derive)
     (media,) = rows(media_id)
     assert all(storage.exists(key) for key in keys(media))
     ask_deletion(session, media)
@@ -324,7 +324,7 @@ def test_a_picture_being_processed_is_deleted_when_its_worker_is_done(
     assert actions.sweep_deletions() == 0
     storage.put(at_work.large_key, b"written late")
     assert actions._finish(at_work, state="processed", width=1, height=1) is False  # noqa: SLF001
-    assert actions.process_owed() == 0
+    assert actions.process_owed(derive) == 0
     with clock.travelled(clock.now() + actions.LEASE + timedelta(seconds=1)):
         assert actions.sweep_deletions() == 1
     assert not storage.exists(at_work.large_key)
@@ -373,12 +373,12 @@ def test_orphans_go_and_owned_originals_stay(
 )
 def test_a_hint_far_from_the_pin(receive: Receive, rows: Rows, lat: float, lon: float, metres: int | None) -> None:
     media_id = receive(pictures.jpeg(exif=pictures.exif()))
-    actions.process_owed()
+    actions.process_owed(derive)
     found = queries.far_hint(rows(media_id)[0], lat, lon)
     assert found == (None if metres is None else pytest.approx(metres, rel=0.01))
 
 
 def test_no_hint_is_no_disagreement(receive: Receive, rows: Rows) -> None:
     media_id = receive()
-    actions.process_owed()
+    actions.process_owed(derive)
     assert queries.far_hint(rows(media_id)[0], 21.0, 105.0) is None

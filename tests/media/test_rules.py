@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from app.media import rules
-from app.media.rules import Derived, Unprocessable, derive, inspect
+from app.media.rules import Derived, Unprocessable, inspect
+from app.pictures.rules import derive
 from tests.media import pictures
 
 

@@ -21,6 +21,7 @@ from app.identity.models import Account
 from app.media import actions as media_actions
 from app.media import rules as media_rules
 from app.media.models import Media
+from app.pictures.rules import derive
 from app.uploads import actions, api, rules
 from app.uploads.models import Upload
 from tests.media import pictures
@@ -83,7 +84,7 @@ def test_from_pieces_to_a_report_with_its_photo(phone: Phone, pictures_kept: Pic
     assert (str(kept.id), kept.detected_type, kept.size_bytes) == (media_id, "image/jpeg", len(DATA))
     assert storage.get(kept.original_key) == DATA
 
-    assert media_actions.process_owed() == 1
+    assert media_actions.process_owed(derive) == 1
     shown = phone.client.get(f"/v1/media/{media_id}", headers=phone.signed_in).json()
     assert (shown["state"], shown["width"], shown["height"]) == ("processed", 300, 200)
     body = make.report_body(media_ids=[media_id])

@@ -28,6 +28,7 @@ from app.identity.policy import Viewer
 from app.intake.actions import submit
 from app.media.actions import process_owed, receive
 from app.orgunits.queries import directory
+from app.pictures.rules import derive
 from app.reports.models import Report
 from app.reports.schemas import LocationIn
 from app.routing import actions as routing
@@ -68,7 +69,7 @@ def seed(reports: int, number: int = 1) -> Seeded:
         for life in plan:
             if life.report_id not in lived:
                 _live(cast, life)
-        while process_owed():
+        while process_owed(derive):
             pass
         asked.photos = sum(len(life.shots) + sum(len(step.shots) for step in life.steps) for life in plan)
         with transaction() as session:
