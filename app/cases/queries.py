@@ -42,10 +42,10 @@ from app.deadlines.queries import clocks_of, superseded
 from app.identity.policy import Viewer
 from app.identity.rules import pseudonym
 from app.media.models import Media
-from app.media.queries import far_hint
 from app.media.schemas import state as photo_state
 from app.orgunits.queries import directory
 from app.reports.models import PublicCopy, Report, ReportContent, ReportMedia
+from app.reports.rules import far_hint
 from app.reports.schemas import LocationOut, PublicReportOut
 
 T = TypeVar("T")
@@ -655,7 +655,9 @@ def _metres(said: Pin | None, place: Pin | None) -> int | None:
 
 
 def _far(media: Media, place: Pin | None) -> int | None:
-    metres = far_hint(media, place.lat, place.lon) if place else None
+    if place is None or media.exif_lat is None or media.exif_lon is None:
+        return None
+    metres = far_hint((media.exif_lat, media.exif_lon), place[:2])
     return None if metres is None else round(metres)
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from geopy.distance import geodesic
 from sqlalchemy import and_, or_
 from sqlmodel import col, select
 from sqlmodel.sql.expression import SelectOfScalar
@@ -12,7 +11,7 @@ from app.core import clock
 from app.core.db import Session
 from app.core.errors import NOT_FOUND
 from app.media.models import Media
-from app.media.rules import FAR_HINT_M, MAX_ATTEMPTS
+from app.media.rules import MAX_ATTEMPTS
 from app.media.schemas import MEDIA_NOT_FOUND, MEDIA_PROCESSING_FAILED
 
 
@@ -37,17 +36,6 @@ def owned(session: Session, account_id: UUID, ids: Sequence[UUID]) -> list[Media
         if media_id not in found:
             raise MEDIA_NOT_FOUND.error(pointer=f"/media_ids/{at}")
     return [found[media_id] for media_id in ids]
-
-
-def far_hint(media: Media, lat: float, lon: float) -> float | None:
-    """Metres between the camera's own GPS and the pin, when beyond `FAR_HINT_M`; None when near or unknown.
-
-    For staff only. Geodesic on WGS 84 (Karney). The pin decides; the hint only says that they disagree.
-    """
-    if media.exif_lat is None or media.exif_lon is None:
-        return None
-    metres: float = geodesic((media.exif_lat, media.exif_lon), (lat, lon)).meters
-    return metres if metres > FAR_HINT_M else None
 
 
 def stuck(session: Session, limit: int = 100) -> Sequence[Media]:

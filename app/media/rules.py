@@ -25,9 +25,6 @@ MAX_ATTEMPTS = 5
 LARGE, SMALL = 1600, 320
 QUALITY = 80
 DERIVED_TYPE = "image/webp"
-# A pin this far from where the camera says it stood is shown to staff as disagreeing. GPS of a phone that was just
-# woken is off by up to some hundred metres, and people report what they see across a street or a field.
-FAR_HINT_M = 500.0
 
 EMPTY = "media_empty"
 UNSUPPORTED = "media_type_unsupported"

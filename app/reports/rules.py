@@ -3,9 +3,14 @@
 import math
 from datetime import datetime, timedelta
 
+from geopy.distance import geodesic
+
 METRES_PER_DEGREE = 111_320.0
 OLDEST_PLAUSIBLE = timedelta(days=366)
 CLOCK_TOLERANCE = timedelta(minutes=5)
+# A pin this far from where the camera says it stood is shown to staff as disagreeing. GPS of a phone that was just
+# woken is off by up to some hundred metres, and people report what they see across a street or a field.
+FAR_HINT_M = 500.0
 
 
 def plausible(moment: datetime | None, received_at: datetime) -> datetime | None:
@@ -31,3 +36,12 @@ def coarsened(lat: float, lon: float, metres: int) -> tuple[float, float]:
     centre_lat = (row + 0.5) * step_lat
     step_lon = metres / (METRES_PER_DEGREE * math.cos(math.radians(centre_lat)))
     return centre_lat, (math.floor(lon / step_lon) + 0.5) * step_lon
+
+
+def far_hint(camera: tuple[float, float], pin: tuple[float, float]) -> float | None:
+    """Metres between a camera's own GPS and the pin (lat, lon), when beyond `FAR_HINT_M`; None when near.
+
+    For staff only. Geodesic on WGS 84 (Karney). The pin decides; the hint only says that they disagree.
+    """
+    metres: float = geodesic(camera, pin).meters
+    return metres if metres > FAR_HINT_M else None

@@ -357,28 +357,3 @@ def test_orphans_go_and_owned_originals_stay(
         assert actions.sweep_orphans() == 0
     assert not storage.exists(orphan)
     assert storage.exists(media.original_key)
-
-
-# --- the hint ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("lat", "lon", "metres"),
-    [
-        (21.594167, 105.848056, None),
-        (21.594167, 105.852500, None),  # 460 m
-        (21.594167, 105.853000, 512),
-        (21.0285, 105.8542, 62_634),  # Hà Nội
-    ],
-)
-def test_a_hint_far_from_the_pin(receive: Receive, rows: Rows, lat: float, lon: float, metres: int | None) -> None:
-    media_id = receive(pictures.jpeg(exif=pictures.exif()))
-    actions.process_owed(derive)
-    found = queries.far_hint(rows(media_id)[0], lat, lon)
-    assert found == (None if metres is None else pytest.approx(metres, rel=0.01))
-
-
-def test_no_hint_is_no_disagreement(receive: Receive, rows: Rows) -> None:
-    media_id = receive()
-    actions.process_owed(derive)
-    assert queries.far_hint(rows(media_id)[0], 21.0, 105.0) is None
