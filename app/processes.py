@@ -45,7 +45,9 @@ class Worker:
 WORKERS = {
     "routing": Worker("workers.routing", "routing", 2),
     "messages": Worker(
-        "workers.notifications,workers.housekeeping,workers.reforms,workers.seals", "notifications,housekeeping", 1
+        "workers.notifications,workers.housekeeping,workers.reforms,workers.seals,workers.search",
+        "notifications,housekeeping,search",
+        1,
     ),
     "media": Worker("workers.media", "media", 1),
 }

@@ -22,6 +22,7 @@ import app.reforms.models
 import app.reports.models
 import app.routing.models
 import app.seals.models
+import app.search.models
 import app.uploads.models
 from app.core.config import settings
 from app.core.db import sqlalchemy_url

@@ -25,6 +25,7 @@ DRAINS = {
     "routing": "routing.assign",
     "media": "media.process",
     "notifications": "notifications.send",
+    "search": "search.index",
 }
 
 celery = Celery("phananh", broker=settings().redis_url)

@@ -19,6 +19,7 @@ from app.cases.rules import OWED_ROUTING
 from app.core.config import settings
 from app.core.doorbell import CHANNEL
 from app.core.logs import configure_logs
+from app.search.rules import OWED as OWED_SEARCH
 from workers.celery_app import DRAINS, celery
 
 SWEEP_S = 2.0
@@ -33,6 +34,7 @@ OWED = {
     "media": """SELECT EXISTS (SELECT FROM media WHERE state = 'stored' AND delete_requested_at IS NULL
                                AND next_attempt_at <= now())""",
     "notifications": "SELECT EXISTS (SELECT FROM message WHERE state = 'owed' AND next_attempt_at <= now())",
+    "search": OWED_SEARCH,
 }
 
 

@@ -38,7 +38,7 @@ from app.identity.models import (
     SignedInSession,
     SignInCode,
 )
-from app.identity.policy import Grant, Viewer, signing_key
+from app.identity.policy import Grant, Viewer, require, signing_key
 from app.identity.rules import (
     ACCESS_LIFE,
     CODE_ATTEMPTS,
@@ -465,6 +465,25 @@ def read_identity(
     session.flush()
     found = queries.person(identity)
     return found if everything else PersonOut(found.account_id, None, found.phone, None)
+
+
+def account_behind(session: Session, viewer: Viewer, phone: str, purpose: Purpose) -> UUID | None:
+    """Whose phone number this is, through the blind index; logged as a read of that identity. For dispatchers only.
+
+    None where nobody signed in with it. Refuses what is no Vietnamese number.
+    """
+    require(viewer, Role.DISPATCHER)
+    normal = normal_phone(phone)
+    if normal is None:
+        raise PHONE_INVALID.error(pointer="/phone")
+    account = queries.account_of_phone(session, normal)
+    if account is None:
+        return None
+    session.add(
+        IdentityRead(reader_id=viewer.id, subject_id=account.id, purpose=purpose.value, case_id=None, at=clock.now())
+    )
+    session.flush()
+    return account.id
 
 
 def forget_expired(session: Session, limit: int = 10_000) -> int:
