@@ -314,7 +314,7 @@ def _clock_faults(clocks: Sequence[Row], superseded: Sequence[Row]) -> Iterator[
             if row["breached_at"] not in ((missed,) if missed else (None, row["due_at"])):
                 yield f"{name} runs and was breached at another moment than it fell due"
             continue
-        if row["met"] != verdict(row["due_at"], row["stopped_at"]):
+        if row["met"] != (missed is None and verdict(row["due_at"], row["stopped_at"])):
             yield f"{name}: the verdict {row['met']} does not follow from due and stop"
         if row["breached_at"] != (missed or breach(row["due_at"], row["stopped_at"])):
             yield f"{name}: the breach {row['breached_at']} does not follow from due and stop"

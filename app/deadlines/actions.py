@@ -18,24 +18,35 @@ from app.core.db import Session
 from app.core.packfile import Finding, PackError, read_with_source
 from app.core.versioned import bump
 from app.deadlines import queries
-from app.deadlines.models import EVERYONE, CalendarDay, DeadlinePolicy, SlaClock, SupersededDeadline, WorkingHours
-from app.deadlines.rules import CLOCKS, ClockKind, breach, replanned, verdict
-from app.deadlines.schemas import CalendarFile, PoliciesFile
+from app.deadlines.models import (
+    EVERYONE,
+    CalendarDay,
+    ClockPause,
+    DeadlinePolicy,
+    PausePolicy,
+    SlaClock,
+    SupersededDeadline,
+    WorkingHours,
+)
+from app.deadlines.rules import CLOCKS, DIRECTIVE, POLICY_CLOCKS, ClockKind, Policy, breach, due, is_met, replanned
+from app.deadlines.schemas import DIRECTIVE_PAST, PAUSES_USED_UP, CalendarFile, PoliciesFile
 from app.identity.actions import audit
 
 HOLIDAY_YEARS = range(2025, 2029)
+# The reason of the pause that covers the time between a stop and the event that took it back.
+REINSTATED = "reinstated"
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """One clock to start; `policy_id` and `due_at` come from `queries.deadline`."""
+    """One clock to start; `policy_id` and `due_at` come from `queries.deadline`. For a directive see `direct`."""
 
     case_id: UUID
     kind: ClockKind
     seq: int
     cycle: int
     unit_id: UUID | None
-    policy_id: UUID
+    policy_id: UUID | None
     started_at: datetime
     due_at: datetime
 
@@ -125,13 +136,41 @@ def begin(session: Session, start: Start) -> None:
     )
 
 
+def direct(
+    session: Session, *, case_id: UUID, seq: int, cycle: int, unit_id: UUID | None, due_at: datetime, at: datetime
+) -> SlaClock:
+    """Start the clock of a leader's directive, which falls due at the moment the leader gave.
+
+    That moment is nobody else's to move: no pause, extension or change of policy touches it. Several may run.
+    """
+    if due_at <= at:
+        raise DIRECTIVE_PAST.error(pointer="/due_at")
+    started = SlaClock(
+        case_id=case_id,
+        kind=DIRECTIVE,
+        started_seq=seq,
+        cycle=cycle,
+        unit_id=unit_id,
+        policy_id=None,
+        started_at=at,
+        due_at=due_at,
+    )
+    session.add(started)
+    return started
+
+
 def stop(session: Session, *, case_id: UUID, kinds: Collection[str], at: datetime) -> list[SlaClock]:
-    """Stop the open clocks of these kinds and write their verdicts; what was not running is left alone."""
+    """Stop the open clocks of these kinds and write their verdicts; what was not running is left alone.
+
+    A paused one is resumed by it: the pause lasted until the stop, the deadline is what that makes it.
+    """
     stopped = _open(session, case_id, kinds)
     for each in stopped:
+        if each.paused_at is not None:
+            _end_pause(session, each, at)
         each.stopped_at = at
-        each.met = verdict(each.due_at, at)
         each.breached_at = each.breached_at or breach(each.due_at, at)
+        each.met = is_met(each.due_at, each.breached_at, at)
     return stopped
 
 
@@ -157,29 +196,163 @@ def replan(
     """
     running = _open(session, case_id, CLOCKS)
     for each in running:
+        if each.policy_id is None:
+            continue
         kind = cast("ClockKind", each.kind)
         policy = queries.policy_for(session, category_code, kind, each.started_at, urgency)
         if policy.id == each.policy_id:
             continue
-        session.add(
-            SupersededDeadline(
-                case_id=case_id,
-                kind=each.kind,
-                started_seq=each.started_seq,
-                seq=seq,
-                policy_id=each.policy_id,
-                due_at=each.due_at,
-                at=at,
-                actor_id=actor_id,
-                reason=reason,
-            )
-        )
-        calendar = queries.calendar(session)
-        new = replanned(
-            calendar, each.started_at, policy.duration, due_at=each.due_at, breached_at=each.breached_at, now=at
-        )
-        each.policy_id, each.due_at, each.breached_at = policy.id, new.due_at, new.breached_at
+        _supersede(session, each, seq=seq, actor_id=actor_id, reason=reason, at=at)
+        _measure(session, each, policy, at)
     return running
+
+
+# --- pauses and extensions -----------------------------------------------------------------------------------------
+
+
+def pause(session: Session, *, case_id: UUID, kind: ClockKind, seq: int, reason: str, at: datetime) -> SlaClock | None:
+    """Let a running clock stand still from the event `seq` on; None where none of its kind runs, or a directive.
+
+    Its deadline moves at once to the latest it can become, so that nobody who reads it needs to know of pauses. One
+    that is paused already stays so, by its first pause. Refused when the policy's number of pauses for that reason is
+    used up. `reason` is a code, never what somebody wrote.
+    """
+    running = _running(session, case_id, kind)
+    if running is None or kind == DIRECTIVE:
+        return None
+    if running.paused_at is not None:
+        return running
+    cap = queries.pause_policy(session, reason, at)
+    before = queries.pauses_of(session, running)
+    if sum(each.reason == reason for each in before) >= cap.times:
+        raise PAUSES_USED_UP.error(times=cap.times)
+    session.add(
+        ClockPause(
+            case_id=case_id,
+            kind=kind,
+            started_seq=running.started_seq,
+            seq=seq,
+            reason=reason,
+            policy_id=cap.id,
+            began_at=at,
+            capped_at=due(queries.calendar(session), at, cap.longest),
+        )
+    )
+    running.paused_at = at
+    _measure(session, running, _policy_of(session, running), at)
+    return running
+
+
+def resume(session: Session, *, case_id: UUID, kind: ClockKind, seq: int, at: datetime) -> SlaClock | None:
+    """Let a paused clock run on; its deadline has moved by exactly what it would have counted meanwhile, or the cap.
+
+    None where none of its kind runs; one that is not paused is left as it is.
+    """
+    running = _running(session, case_id, kind)
+    if running is not None and running.paused_at is not None:
+        _end_pause(session, running, at, seq)
+    return running
+
+
+def extend(
+    session: Session,
+    *,
+    case_id: UUID,
+    kind: ClockKind,
+    minutes: int,
+    seq: int,
+    actor_id: UUID | None,
+    reason: str,
+    at: datetime,
+) -> SlaClock | None:
+    """Add working minutes to what a running clock allows (see `rules.due`); None where none of its kind runs.
+
+    The deadline it had stays beside it; a breach of it stays a breach. A directive is not extended: None.
+    """
+    if minutes <= 0:
+        raise ValueError("an extension is longer than nothing")
+    running = _running(session, case_id, kind)
+    if running is None or kind == DIRECTIVE:
+        return None
+    _supersede(session, running, seq=seq, actor_id=actor_id, reason=reason, at=at)
+    running.extended_minutes += minutes
+    _measure(session, running, _policy_of(session, running), at)
+    return running
+
+
+def reinstate(session: Session, *, case_id: UUID, kind: ClockKind, seq: int, at: datetime) -> SlaClock | None:
+    """Take the last stop of a clock back: it runs on as if it had not stopped, and the time since does not count.
+
+    None where it never ran; one that runs is left as it is. A breach that the stop found stays.
+    """
+    runs = [each for each in queries.clocks_of(session, case_id) if each.kind == kind]
+    if not runs or runs[-1].stopped_at is None:
+        return runs[-1] if runs else None
+    last, stopped_at = runs[-1], runs[-1].stopped_at
+    last.stopped_at = last.met = None
+    if kind != DIRECTIVE:
+        row = ClockPause(
+            case_id=case_id,
+            kind=kind,
+            started_seq=last.started_seq,
+            seq=seq,
+            reason=REINSTATED,
+            began_at=stopped_at,
+            capped_at=max(at, stopped_at),
+            ended_at=max(at, stopped_at),
+            ended_seq=seq,
+        )
+        session.add(row)
+        _measure(session, last, _policy_of(session, last), stopped_at)  # it did not run since: nothing was missed
+    return last
+
+
+def _running(session: Session, case_id: UUID, kind: ClockKind) -> SlaClock | None:
+    return next(iter(_open(session, case_id, [kind])), None)
+
+
+def _end_pause(session: Session, paused: SlaClock, at: datetime, seq: int | None = None) -> None:
+    row = next(each for each in queries.pauses_of(session, paused) if each.ended_at is None)
+    row.ended_at, row.ended_seq, paused.paused_at = max(at, row.began_at), seq, None
+    _measure(session, paused, _policy_of(session, paused), at)
+
+
+def _policy_of(session: Session, running: SlaClock) -> Policy:
+    assert running.policy_id is not None, "a directive is measured by no policy"
+    return queries.policy(session, running.policy_id)
+
+
+def _supersede(
+    session: Session, running: SlaClock, *, seq: int, actor_id: UUID | None, reason: str, at: datetime
+) -> None:
+    session.add(
+        SupersededDeadline(
+            case_id=running.case_id,
+            kind=running.kind,
+            started_seq=running.started_seq,
+            seq=seq,
+            policy_id=_policy_of(session, running).id,
+            due_at=running.due_at,
+            at=at,
+            actor_id=actor_id,
+            reason=reason,
+        )
+    )
+
+
+def _measure(session: Session, running: SlaClock, policy: Policy, at: datetime) -> None:
+    """Put a clock by a policy, from its original start, with its extensions and pauses."""
+    new = replanned(
+        queries.calendar(session),
+        running.started_at,
+        policy.duration,
+        due_at=running.due_at,
+        breached_at=running.breached_at,
+        now=at,
+        extended=running.extended_minutes,
+        pauses=queries.counted(queries.pauses_of(session, running)),
+    )
+    running.policy_id, running.due_at, running.breached_at = policy.id, new.due_at, new.breached_at
 
 
 _BREACHES = text("""
@@ -292,7 +465,13 @@ def load_policies(session: Session, pack_dir: Path) -> Loaded:
         f" {duration.minutes} minutes {duration.kind}"
         for kind, code, urgency, valid_from, duration, _, _ in fresh
     ]
-    return _finish(session, "policies.yaml", entered, len(wanted) - len(fresh))
+    pauses = _new_pauses(session, file, now)
+    session.add_all(pauses)
+    entered += [
+        f"pause {row.reason or EVERYONE} from {row.valid_from}: {row.times} of {row.minutes} minutes {row.kind}"
+        for row in pauses
+    ]
+    return _finish(session, "policies.yaml", entered, len(wanted) + len(file.pauses) - len(entered))
 
 
 def _one_at_a_time(session: Session) -> None:
@@ -316,7 +495,9 @@ def _calendar_file(pack_dir: Path) -> CalendarFile:
 
 def _policies_file(pack_dir: Path, categories: frozenset[str]) -> PoliciesFile:
     file, source = read_with_source(pack_dir / "policies.yaml", PoliciesFile)
-    if findings := [source.finding(message, *where) for message, where in file.contradictions(CLOCKS, categories)]:
+    if findings := [
+        source.finding(message, *where) for message, where in file.contradictions(POLICY_CLOCKS, categories)
+    ]:
         raise PackError(findings)
     return file
 
@@ -340,6 +521,28 @@ def _new_hours(session: Session, file: CalendarFile, now: datetime) -> list[Work
             for begin, end in intervals
         )
     return rows
+
+
+def _new_pauses(session: Session, file: PoliciesFile, now: datetime) -> list[PausePolicy]:
+    before = {
+        (row.reason, row.longest, row.times, row.valid_from, row.decision, row.belief)
+        for rows in queries.pause_policies_entered(session).values()
+        for row in rows
+    }
+    return [
+        PausePolicy(
+            reason=entry.reason,
+            kind=entry.duration().kind,
+            minutes=entry.duration().minutes,
+            times=entry.times,
+            valid_from=entry.valid_from,
+            entered_at=now,
+            decision=entry.decision,
+            belief=entry.belief,
+        )
+        for entry in file.pauses
+        if (entry.reason, entry.duration(), entry.times, entry.valid_from, entry.decision, entry.belief) not in before
+    ]
 
 
 def _new_overrides(session: Session, file: CalendarFile, now: datetime) -> list[CalendarDay]:

@@ -1,7 +1,7 @@
 """The working calendar and the policies in force, held in memory by every process."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import cast
@@ -13,18 +13,30 @@ from app.catalog.rules import Urgency
 from app.core import clock as time
 from app.core.db import Session
 from app.core.versioned import Versioned
-from app.deadlines.models import EVERYONE, CalendarDay, DeadlinePolicy, SlaClock, SupersededDeadline, WorkingHours
+from app.deadlines.models import (
+    EVERYONE,
+    CalendarDay,
+    ClockPause,
+    DeadlinePolicy,
+    SlaClock,
+    SupersededDeadline,
+    WorkingHours,
+)
+from app.deadlines.models import PausePolicy as PausePolicyRow
 from app.deadlines.rules import (
     ClockKind,
     DayState,
     Duration,
     Interval,
     Kind,
+    Pause,
+    PausePolicy,
     Planned,
     Policy,
     Week,
     WorkingCalendar,
     due,
+    pause_in_force,
     policies_asked,
     policy_in_force,
     week_in_force,
@@ -46,6 +58,8 @@ class Timekeeping:
 
     calendars: Mapping[str, WorkingCalendar]
     policies: Mapping[PolicyKey, list[Policy]]
+    by_id: Mapping[UUID, Policy]
+    pauses: Mapping[str | None, list[PausePolicy]]
 
 
 def calendar(session: Session, unit_group: str = EVERYONE) -> WorkingCalendar:
@@ -69,6 +83,21 @@ def policy_for(
     raise NoPolicyError(f"no policy for the clock {clock} of {category_code} on {day}: load the pack")
 
 
+def policy(session: Session, policy_id: UUID) -> Policy:
+    """A version of a policy, in force or not."""
+    return _held.get(session).by_id[policy_id]
+
+
+def pause_policy(session: Session, reason: str, at: datetime) -> PausePolicy:
+    """Find what caps a pause begun at `at`: the row of its reason, else the default."""
+    policies = _held.get(session).pauses
+    day = at.astimezone(time.LOCAL).date()
+    for whose in (reason, None):
+        if found := pause_in_force(policies.get(whose, ()), day):
+            return found
+    raise NoPolicyError(f"no policy caps a pause for {reason} on {day}: load the pack")
+
+
 def deadline(
     session: Session, category_code: str, clock: ClockKind, start: datetime, urgency: Urgency | None = None
 ) -> Planned:
@@ -90,6 +119,21 @@ def clocks_of(session: Session, case_id: UUID) -> list[SlaClock]:
     """All clocks of a case in the order they started."""
     rows = select(SlaClock).where(SlaClock.case_id == case_id)
     return list(session.exec(rows.order_by(col(SlaClock.started_seq), col(SlaClock.kind))))
+
+
+def pauses_of(session: Session, clock: SlaClock) -> list[ClockPause]:
+    """The pauses of one run of a clock, in time."""
+    own = select(ClockPause).where(
+        ClockPause.case_id == clock.case_id,
+        ClockPause.kind == clock.kind,
+        ClockPause.started_seq == clock.started_seq,
+    )
+    return list(session.exec(own.order_by(col(ClockPause.began_at), col(ClockPause.seq))))
+
+
+def counted(pauses: Iterable[ClockPause]) -> list[Pause]:
+    """Pauses as far as they count: until they ended or reached their cap; an open one as if it would reach it."""
+    return [Pause(each.began_at, min(each.ended_at or each.capped_at, each.capped_at)) for each in pauses]
 
 
 def superseded(session: Session, case_id: UUID) -> list[SupersededDeadline]:
@@ -141,15 +185,31 @@ def policies_entered(session: Session) -> dict[PolicyKey, list[Policy]]:
     return dict(policies)
 
 
+def pause_policies_entered(session: Session) -> dict[str | None, list[PausePolicy]]:
+    """Every cap of pauses ever entered, by reason (None: the default), oldest entry first."""
+    policies: dict[str | None, list[PausePolicy]] = defaultdict(list)
+    for row in session.exec(select(PausePolicyRow).order_by(col(PausePolicyRow.entered_at))):
+        longest = Duration(cast("Kind", row.kind), row.minutes)
+        policies[row.reason].append(
+            PausePolicy(
+                row.id, row.reason, longest, row.times, row.valid_from, row.entered_at, row.decision, row.belief
+            )
+        )
+    return dict(policies)
+
+
 def _load(session: Session) -> Timekeeping:
     weeks = {group: week_in_force(versions) for group, versions in weeks_entered(session).items()}
     days = days_in_force(session)
     if EVERYONE not in weeks:
         raise LookupError("no working hours were entered: load the pack")
     groups = {*weeks, *(group for group, _ in days)}
+    policies = policies_entered(session)
     return Timekeeping(
         {group: _calendar(weeks.get(group) or weeks[EVERYONE], days, group) for group in groups},
-        policies_entered(session),
+        policies,
+        {each.id: each for entered in policies.values() for each in entered},
+        pause_policies_entered(session),
     )
 
 

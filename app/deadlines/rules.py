@@ -8,17 +8,21 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 from app.catalog.rules import Urgency
 from app.core.clock import LOCAL
 
 Kind = Literal["working", "calendar", "continuous"]
-ClockKind = Literal["verify", "accept", "first_response", "resolve", "approve", "answer"]
+PolicyClock = Literal["verify", "accept", "first_response", "resolve", "approve", "answer"]
+ClockKind = Literal["verify", "accept", "first_response", "resolve", "approve", "answer", "directive"]
 DayState = Literal["off", "work", "half_morning", "half_afternoon", "normal"]
 
-CLOCKS: tuple[ClockKind, ...] = ("verify", "accept", "first_response", "resolve", "approve", "answer")
+# A directive falls due when its leader says; every other clock is measured by a policy.
+DIRECTIVE: Literal["directive"] = "directive"
+POLICY_CLOCKS: tuple[PolicyClock, ...] = ("verify", "accept", "first_response", "resolve", "approve", "answer")
+CLOCKS: tuple[ClockKind, ...] = (*POLICY_CLOCKS, DIRECTIVE)
 WORKING_DAY = 8 * 60
 DAY = 24 * 60
 NOON = 12 * 60
@@ -67,6 +71,27 @@ class Policy:
     decision: str | None
     belief: bool
     urgency: Urgency | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PausePolicy:
+    """How long a pause for a reason (None: every reason without its own) may hold a clock, and how many times."""
+
+    id: UUID
+    reason: str | None
+    longest: Duration
+    times: int
+    valid_from: date
+    entered_at: datetime
+    decision: str | None
+    belief: bool
+
+
+class Pause(NamedTuple):
+    """A stretch in which a clock did not count, both ends as moments."""
+
+    began: datetime
+    ended: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,22 +190,68 @@ def intervals_of(day: date, week: Week, state: DayState = "normal") -> list[Inte
     return [(start, end) for start, end in full if start < end]
 
 
-def due(calendar: WorkingCalendar, start: datetime, duration: Duration) -> datetime:
-    """Compute the last moment that is still in time, UTC.
+def due(
+    calendar: WorkingCalendar,
+    start: datetime,
+    duration: Duration,
+    *,
+    extended: int = 0,
+    pauses: Sequence[Pause] = (),
+) -> datetime:
+    """Compute the last moment that is still in time, UTC: the only arithmetic from a start to a deadline there is.
 
     working: when that many minutes of working time have passed since `start`; a deadline at the close of business is
     that day's close, not the next morning. continuous: that many minutes later. calendar: the first day does not
     count, the term ends at 24:00 local of its last day, and where that is no working day, of the next one (Bộ luật
     Dân sự 2015, Điều 147 khoản 2 and Điều 148 khoản 5, 6).
+
+    `extended`: working minutes added to the allowance; a calendar clock gets a day for every eight hours begun.
+    A pause moves the deadline by exactly what the clock would have counted meanwhile: minutes, or the midnights of a
+    calendar clock. One that begins when the deadline has passed moves nothing.
     """
+    held = _apart(start, pauses)
     match duration.kind:
         case "working":
-            return calendar.moment_of(calendar.worked_until(start) + duration.minutes * _MINUTE)
+            target = calendar.worked_until(start) + (duration.minutes + extended) * _MINUTE
+            for pause in held:
+                if calendar.worked_until(pause.began) >= target:
+                    break
+                target += calendar.worked_until(pause.ended) - calendar.worked_until(pause.began)
+            return calendar.moment_of(target)
         case "continuous":
-            return start.astimezone(UTC) + timedelta(minutes=duration.minutes)
+            moment = start.astimezone(UTC) + timedelta(minutes=duration.minutes + extended)
+            for pause in held:
+                if pause.began >= moment:
+                    break
+                moment += pause.ended - pause.began
+            return moment
         case "calendar":
-            last = start.astimezone(LOCAL).date() + timedelta(days=duration.minutes // DAY)
-            return _EPOCH + timedelta(microseconds=_local(calendar.working_day_from(last), DAY))
+            added = -(-extended // WORKING_DAY)  # rounded up
+            return _calendar_due(calendar, start, duration.minutes // DAY + added, held)
+
+
+def _calendar_due(calendar: WorkingCalendar, start: datetime, days: int, pauses: Sequence[Pause]) -> datetime:
+    last = _day(start) + timedelta(days=days)
+    for pause in pauses:
+        if pause.began >= _end_of_term(calendar, last):
+            break
+        # Begun on the working day to which a term ending on a holiday was put off, it puts off that day.
+        last = max(last, _day(pause.began)) + (_day(pause.ended) - _day(pause.began))
+    return _end_of_term(calendar, last)
+
+
+def _end_of_term(calendar: WorkingCalendar, last: date) -> datetime:
+    return _EPOCH + timedelta(microseconds=_local(calendar.working_day_from(last), DAY))
+
+
+def _apart(start: datetime, pauses: Sequence[Pause]) -> list[Pause]:
+    """The pauses in time, cut so that none begins before the clock or before another has ended; empty ones left out."""
+    held: list[Pause] = []
+    for pause in sorted(pauses):
+        begins = max(pause.began, held[-1].ended if held else start)
+        if begins < pause.ended:
+            held.append(Pause(begins, pause.ended))
+    return held
 
 
 def worked_minutes(calendar: WorkingCalendar, start: datetime, end: datetime) -> int:
@@ -207,6 +278,11 @@ def breach(due_at: datetime, until: datetime) -> datetime | None:
     return None if verdict(due_at, until) else due_at
 
 
+def is_met(due_at: datetime, breached_at: datetime | None, stopped_at: datetime) -> bool:
+    """The verdict on a clock that stopped then: what once was missed stays missed, wherever the deadline is by now."""
+    return breached_at is None and verdict(due_at, stopped_at)
+
+
 def replanned(
     calendar: WorkingCalendar,
     started_at: datetime,
@@ -215,13 +291,15 @@ def replanned(
     due_at: datetime,
     breached_at: datetime | None,
     now: datetime,
+    extended: int = 0,
+    pauses: Sequence[Pause] = (),
 ) -> Replanned:
-    """Measure a running clock anew, from its original start (DOMAIN.md, deadline rule 4).
+    """Measure a running clock anew, from its original start and with its pauses (DOMAIN.md, deadline rules 3 and 4).
 
-    A breach of the deadline it had until `now` stays, whether or not anybody had recorded it. Pauses, once there are
-    any, belong into `due`, which alone turns a start into a deadline: then they are kept here as well.
+    A breach of the deadline it had until `now` stays, whether or not anybody had recorded it.
     """
-    return Replanned(due(calendar, started_at, duration), breached_at or breach(due_at, now))
+    new = due(calendar, started_at, duration, extended=extended, pauses=pauses)
+    return Replanned(new, breached_at or breach(due_at, now))
 
 
 def policies_asked(category_code: str, urgency: Urgency | None) -> tuple[tuple[str | None, Urgency | None], ...]:
@@ -251,6 +329,16 @@ def policy_in_force(policies: Sequence[Policy], day: date) -> Policy | None:
     """Of one clock's policies for one category: the latest to take effect by `day`; corrections win by entry moment."""
     known = [policy for policy in policies if policy.valid_from <= day]
     return max(known, key=lambda policy: (policy.valid_from, policy.entered_at), default=None)
+
+
+def pause_in_force(policies: Sequence[PausePolicy], day: date) -> PausePolicy | None:
+    """Of one reason's policies: the latest to take effect by `day`; corrections win by entry moment."""
+    known = [policy for policy in policies if policy.valid_from <= day]
+    return max(known, key=lambda policy: (policy.valid_from, policy.entered_at), default=None)
+
+
+def _day(moment: datetime) -> date:
+    return moment.astimezone(LOCAL).date()
 
 
 def _micros(moment: datetime) -> int:

@@ -1,4 +1,4 @@
-"""The shape of a pack's `calendar.yaml` and `policies.yaml`."""
+"""The shape of a pack's `calendar.yaml` and `policies.yaml`, and what is refused about clocks."""
 
 from collections.abc import Iterator
 from datetime import date
@@ -8,13 +8,34 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from app.catalog.rules import Urgency
+from app.core.errors import Problem
 from app.core.packfile import PackModel
-from app.deadlines.rules import DAY, WORKING_DAY, ClockKind, DayState, Duration, Interval, Kind
+from app.deadlines.rules import DAY, WORKING_DAY, DayState, Duration, Interval, Kind, PolicyClock
 
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 TimeOfDay = Annotated[str, StringConstraints(pattern=r"^(?:(?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00)$")]
+PauseReason = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 UnitGroup = Annotated[str, StringConstraints(pattern=r"^(?:\*|[a-z][a-z0-9_]{0,39})$")]
+
+PAUSES_USED_UP = Problem(
+    "pauses_used_up",
+    409,
+    vi=(
+        "Đã hết số lần tạm dừng",
+        "Đã tạm dừng {times} lần vì cùng lý do, là mức cao nhất. Vui lòng xử lý tiếp hoặc đề nghị lãnh đạo gia hạn.",
+    ),
+    en=(
+        "No pause is left",
+        "It was paused {times} times for the same reason, the most allowed. Go on, or ask a lead for an extension.",
+    ),
+)
+DIRECTIVE_PAST = Problem(
+    "directive_due_past",
+    422,
+    vi=("Thời hạn đã qua", "Thời hạn của chỉ đạo phải ở sau thời điểm hiện tại. Vui lòng chọn thời điểm khác."),
+    en=("That moment has passed", "A directive falls due later than now. Choose another moment."),
+)
 
 
 class IntervalIn(PackModel):
@@ -96,12 +117,9 @@ class CalendarFile(PackModel):
             dates.add(day)
 
 
-class PolicyIn(PackModel):
-    """One deadline for one clock, as a default or for some categories; `urgency`: for cases that were given it."""
+class TermIn(PackModel):
+    """A length of time, from when it holds, and the decision it rests on."""
 
-    clock: ClockKind
-    categories: Annotated[list[str], Field(min_length=1)] | None = None
-    urgency: Urgency | None = None
     kind: Kind
     days: Annotated[int, Field(ge=1, le=400)] | None = None
     hours: Annotated[int, Field(ge=1, le=9600)] | None = None
@@ -124,21 +142,37 @@ class PolicyIn(PackModel):
         day = WORKING_DAY if self.kind == "working" else DAY
         return Duration(self.kind, self.days * day if self.days is not None else (self.hours or 0) * 60)
 
+
+class PolicyIn(TermIn):
+    """One deadline for one clock, as a default or for some categories; `urgency`: for cases that were given it."""
+
+    clock: PolicyClock
+    categories: Annotated[list[str], Field(min_length=1)] | None = None
+    urgency: Urgency | None = None
+
     def codes(self) -> list[str | None]:
         """Name the categories meant; None is the default."""
         return [None] if self.categories is None else list(self.categories)
+
+
+class PauseIn(TermIn):
+    """How long a pause for a reason may last and how many times a clock may have one; without `reason` the default."""
+
+    reason: PauseReason | None = None
+    times: Annotated[int, Field(ge=1, le=20)]
 
 
 class PoliciesFile(PackModel):
     """`policies.yaml`."""
 
     policies: Annotated[list[PolicyIn], Field(min_length=1)]
+    pauses: Annotated[list[PauseIn], Field(min_length=1)]
 
     def contradictions(
-        self, clocks: tuple[ClockKind, ...], categories: frozenset[str]
+        self, clocks: tuple[PolicyClock, ...], categories: frozenset[str]
     ) -> Iterator[tuple[str, tuple[str | int, ...]]]:
         """Sentences about what is missing, unknown or said twice, with the place of each."""
-        seen: set[tuple[ClockKind, str | None, Urgency | None, date]] = set()
+        seen: set[tuple[PolicyClock, str | None, Urgency | None, date]] = set()
         for place, policy in enumerate(self.policies):
             for code in policy.codes():
                 if code is not None and code not in categories:
@@ -154,3 +188,14 @@ class PoliciesFile(PackModel):
         for code in sorted(categories):
             if ("resolve", code) not in known:
                 yield f"The category {code!r} has no deadline for resolving of its own.", ("policies",)
+        yield from self._pauses_contradict()
+
+    def _pauses_contradict(self) -> Iterator[tuple[str, tuple[str | int, ...]]]:
+        seen: set[tuple[str | None, date]] = set()
+        for place, pause in enumerate(self.pauses):
+            if (key := (pause.reason, pause.valid_from)) in seen:
+                name = pause.reason or "the default"
+                yield f"The pause for {name} from {pause.valid_from} stands here twice.", ("pauses", place)
+            seen.add(key)
+        if all(pause.reason is not None for pause in self.pauses):
+            yield "Pauses have no default.", ("pauses",)

@@ -113,7 +113,8 @@ def test_a_breach_outlives_a_deadline_that_was_moved(session: Session, case_id: 
     verify.due_at += timedelta(days=2)
     (stopped,) = actions.stop(session, case_id=case_id, kinds=["verify"], at=verify.due_at)
     session.flush()
-    assert (stopped.met, stopped.breached_at) == (True, breached)
+    # Boards count it late as well (kpi.rules): a deadline that was missed is not met by being moved.
+    assert (stopped.met, stopped.breached_at) == (False, breached)
     assert breached is not None
 
 

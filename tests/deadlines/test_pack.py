@@ -71,6 +71,10 @@ DAMAGES = [
     ("policies.yaml", "hours: 8", "hours: 0", "greater than or equal to 1"),
     ("policies.yaml", "kind: calendar, days: 5", "kind: calendar, hours: 120", "given in days"),
     ("policies.yaml", "belief: true", "belief: false", "belief is true as long as no decision is named"),
+    ("policies.yaml", "clock: verify, kind", "clock: directive, kind", "Input should be 'verify'"),
+    ("policies.yaml", "days: 5, times: 3", "days: 5, times: 0", "greater than or equal to 1"),
+    ("policies.yaml", "pauses:\n", "pauses: []\nothers:\n", "nothing is removed by an empty list"),
+    ("policies.yaml", "pauses:\n  - {", "pauses:\n  - {reason: storm, ", "Pauses have no default"),
     ("policies.yaml", "- karaoke_tieng_on", "- karaoke", "There is no category 'karaoke'"),
     ("policies.yaml", "- karaoke_tieng_on", "- karaoke", "'karaoke_tieng_on' has no deadline for resolving"),
 ]
