@@ -18,22 +18,21 @@ from alembic.config import Config
 
 from app import processes
 from app.assets import actions as assets_actions
-from app.boundaries import actions as areas
-from app.boundaries.actions import DeliveryError, ImportSummary, make_approximate
 from app.boundaries.queries import boundaries_in_force
-from app.boundaries.rules import Difference, PointIndex
+from app.boundaries.rules import PointIndex
 from app.boundaries.schemas import check_source, read_source
 from app.catalog import actions as catalog
 from app.catalog.schemas import CategoriesFile, GroupsFile
 from app.core import clock
 from app.core.config import ROOT, settings
 from app.core.db import Session, transaction
+from app.core.download import ONCE, PATIENT
 from app.core.errors import DomainError
 from app.core.models import ConfigVersion
 from app.core.packfile import Finding, PackError, read_yaml
+from app.core.remarks import DeliveryError, Remark, refusal
 from app.core.versioned import bump
 from app.deadlines import actions as deadlines
-from app.identity.actions import audit
 from app.newpack import new_pack
 from app.orgunits import actions as orgunits
 from app.orgunits.schemas import read_units
@@ -45,6 +44,9 @@ from app.routing.queries import cases_that_move
 from app.seals import queries as sealed
 from app.seals import rules as sealing
 from app.seals.actions import export_audit
+from app.surveys import actions as areas
+from app.surveys.actions import make_approximate
+from app.surveys.rules import Difference
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, help="phananh: phản ánh của người dân.")
 pack = typer.Typer(no_args_is_help=True, help="The province pack: units, categories, policies, calendar.")
@@ -260,7 +262,7 @@ def boundaries_import(  # noqa: PLR0917 - typer passes by name
     with _refusals():
         files = areas.Files(path, code_column=code_column)
         labels = {"source": source, "licence": licence, "note": note}
-        _import(files, date.fromisoformat(effective), labels, accept_gaps=accept_gaps, dry_run=dry_run)
+        _import(files, _day(effective), labels, accept_gaps=accept_gaps, dry_run=dry_run)
 
 
 @boundaries.command("fetch")
@@ -280,12 +282,23 @@ def boundaries_fetch(
         return
     with _refusals(_GOING_ON if once else ""):
         source = read_source(where)
-        files = areas.fetch_files(source, folder, areas.ONCE if once else areas.PATIENT)
-        day = date.fromisoformat(effective) if effective else source.effective
+        files = areas.fetch_files(source, folder, ONCE if once else PATIENT)
+        day = _day(effective) if effective else source.effective
         labels = {"source": source.source, "licence": source.licence}
         _import(files, day, labels, accept_gaps=accept_gaps, dry_run=dry_run)
         if once:
             typer.echo("Đã tải và dùng ranh giới đo đạc / surveyed boundaries were downloaded and are in force.")
+
+
+@boundaries.command("withdraw")
+def boundaries_withdraw(version: Annotated[UUID, typer.Argument(help="The id of a version.")]) -> None:
+    """Take boundaries back before their first day; they stay in the list and never count."""
+    try:
+        with transaction() as session:
+            areas.withdraw(session, version, None)
+    except DomainError as error:
+        _refused(error)
+    typer.echo("withdrawn")
 
 
 @boundaries.command("compare")
@@ -294,10 +307,13 @@ def boundaries_compare(
 ) -> None:
     """Print how much of the area the approximate boundaries misplace, held against the surveyed ones in force."""
     with _refusals(), transaction() as session:
-        on = date.fromisoformat(day) if day else clock.local_day(clock.now())
+        on = _day(day) if day else clock.local_day(clock.now())
         found = areas.compare_approximate(session, on)
         if found is None:
-            raise DeliveryError([f"on {on} there are no surveyed boundaries, or no approximate ones, to compare"])
+            raise refusal(
+                f"ngày {on} chưa có ranh giới đo đạc, hoặc không có ranh giới gần đúng, để so sánh",
+                f"on {on} there are no surveyed boundaries, or no approximate ones, to compare",
+            )
         typer.echo(f"The approximate boundaries put {found.share:.1%} of the area into another commune. The largest:")
         _show_moves(found.difference, found.names)
 
@@ -305,6 +321,12 @@ def boundaries_compare(
 _GOING_ON = (
     "Chưa tải được ranh giới đo đạc, tiếp tục với ranh giới gần đúng / "
     "surveyed boundaries could not be downloaded, going on with approximate ones"
+)
+
+
+_NOTHING_CHANGED = Remark(
+    "Chưa có gì thay đổi. Vui lòng sửa các mục trên rồi chạy lại; docs/geography.md giải thích từng câu.",
+    "Nothing was changed. Correct what is listed above and run it again; docs/geography.md explains each sentence.",
 )
 
 
@@ -317,8 +339,28 @@ def _refusals(instead: str = "") -> Iterator[None]:
         if instead:
             typer.echo(f"{instead} ({str(error).splitlines()[0][:160]}).")
             return
-        typer.echo(str(error), err=True)
+        if isinstance(error, DeliveryError):
+            for fault in (*error.faults, _NOTHING_CHANGED):
+                _say(fault, err=True)
+        else:
+            typer.echo(str(error), err=True)
         raise typer.Exit(1) from error
+
+
+def _say(told: Remark, *, err: bool = False) -> None:
+    """A sentence in Vietnamese, and under it in English."""
+    typer.echo(f"{told.vi}\n    {told.en}", err=err)
+
+
+def _day(written: str) -> date:
+    """The day of an option; refused with the form it needs."""
+    try:
+        return date.fromisoformat(written)
+    except ValueError:
+        raise refusal(
+            f"{written!r} không phải ngày; hãy viết dạng 2026-07-01 (năm-tháng-ngày)",
+            f"{written!r} is no day; write it as 2026-07-01 (year-month-day)",
+        ) from None
 
 
 def _are_surveyed() -> bool:
@@ -332,8 +374,8 @@ def _import(
     """Check, show what changes, and store it with its audit row, in one transaction."""
     with transaction() as session:
         prepared = areas.prepare(session, files, effective_from=day, accept_gaps=accept_gaps)
-        for line in (*prepared.fixes, *prepared.remarks, *prepared.skipped):
-            typer.echo(line)
+        for told in (*prepared.fixes, *prepared.remarks, *prepared.skipped):
+            _say(told)
         if prepared.difference is not None and not prepared.known:
             typer.echo(
                 f"{prepared.difference.share:.1%} of the area changes its commune against the boundaries so far:"
@@ -343,22 +385,7 @@ def _import(
         if dry_run:
             typer.echo("dry run: nothing was stored")
             return
-        summary = areas.store(session, prepared, **labels)
-        if summary.created:
-            audit(session, None, "boundaries", str(summary.version_id), None, _audited(summary, prepared))
-        typer.echo(str(summary))
-
-
-def _audited(summary: ImportSummary, prepared: areas.Prepared) -> dict[str, object]:
-    return {
-        "source": summary.source,
-        "sha256": summary.sha256,
-        "effective_from": str(summary.effective_from),
-        "replaces": str(summary.replaces),
-        "moved_share": summary.moved_share,
-        "fixes": len(prepared.fixes),
-        "remarks": len(prepared.remarks),
-    }
+        typer.echo(str(areas.store(session, prepared, **labels)))
 
 
 def _show_moves(found: Difference[UUID], names: Mapping[UUID, str]) -> None:
@@ -455,9 +482,10 @@ def units_happen() -> None:
 
 
 def _refused(error: DomainError) -> NoReturn:
-    """Say in English what was refused, finding by finding, and end with 1."""
-    title, detail = error.problem.en
-    typer.echo(f"{title}. {detail.format_map({name: str(value) for name, value in error.params.items()})}", err=True)
+    """Say what was refused in Vietnamese and in English, finding by finding, and end with 1."""
+    params = {name: str(value) for name, value in error.params.items()}
+    for title, detail in (error.problem.vi, error.problem.en):
+        typer.echo(f"{title}. {detail.format_map(params)}", err=True)
     findings = error.extra.get("errors")
     for each in findings if isinstance(findings, list) else ():
         typer.echo(f"{each['pointer']}: {each['detail']}", err=True)
@@ -466,7 +494,10 @@ def _refused(error: DomainError) -> NoReturn:
 
 @assets.command("import")
 def assets_import(
-    path: Annotated[Path, typer.Argument(help="GeoJSON, GeoPackage, or CSV with the columns id, lat and lon.")],
+    path: Annotated[
+        Path,
+        typer.Argument(help="GeoJSON, Shapefile (.shp, .zip), GeoPackage, or CSV with the columns id, lat and lon."),
+    ],
     *,
     asset_class: Annotated[str, typer.Option("--class", help="The class of all assets in the file.")],
     source: Annotated[str, typer.Option(help="Who delivers; the same words at each delivery.")],
@@ -481,7 +512,7 @@ def assets_import(
             path,
             asset_class=asset_class,
             source=source,
-            effective_from=date.fromisoformat(effective) if effective else clock.local_day(clock.now()),
+            effective_from=_day(effective) if effective else clock.local_day(clock.now()),
             force=force,
             dry_run=dry_run,
         )

@@ -39,6 +39,7 @@ from app.routing import api as routing_api
 from app.routing.queries import unit_for
 from app.seals import api as seals_api
 from app.search import api as search_api
+from app.surveys import api as surveys_api
 from app.uploads import api as uploads_api
 
 OWED = {
@@ -109,6 +110,7 @@ def create_app() -> FastAPI:
         uploads_api.router,
         routing_api.router,
         reforms_api.router,
+        surveys_api.router,
         kpi_api.router,
         seals_api.router,
         notifications_api.router,

@@ -40,8 +40,8 @@ def template(postgres: Postgres, valkey: Valkey, tmp_path_factory: pytest.TempPa
     """A migrated database with the pack and surveyed (synthetic) boundaries, to be copied and never used."""
     from alembic import command  # noqa: PLC0415
 
-    from app.boundaries.actions import import_boundaries  # noqa: PLC0415
     from app.cli import alembic_config, load_pack  # noqa: PLC0415 - reads the settings made here
+    from app.surveys.actions import import_boundaries  # noqa: PLC0415
 
     database = postgres.create_database(TEMPLATE)
     var = tmp_path_factory.mktemp("var")

@@ -16,12 +16,12 @@ import pytest
 import shapely
 from PIL import Image
 
-from app.boundaries.actions import import_boundaries
 from app.core import clock, db
 from app.embedded import Database
 from app.identity.actions import create_staff, hash_password
 from app.identity.policy import Grant
 from app.identity.rules import Role
+from app.surveys.actions import import_boundaries
 from tests.running import Mark, Running, wait_for
 from tests.support import make
 

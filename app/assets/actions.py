@@ -1,8 +1,6 @@
 """Taking in classes and deliveries of assets. Nothing here ever deletes; the caller commits."""
 
-import csv
 import hashlib
-import io
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,10 +11,6 @@ from typing import Any, Literal
 from uuid import UUID
 
 import numpy as np
-import shapely
-from shapely.errors import ShapelyError
-from shapely.geometry import shape
-from shapely.geometry.base import BaseGeometry
 from sqlalchemy import insert, text
 from sqlmodel import col, func, select
 
@@ -24,12 +18,13 @@ from app.assets.models import Asset, AssetClass, AssetImport
 from app.assets.queries import ASSETS, ClassInfo, asset_classes
 from app.assets.rules import Delivered, geometry_faults, loses_too_much, place_on
 from app.assets.schemas import AssetClassEntry, AssetClassesFile
-from app.boundaries.actions import DeliveryError
 from app.catalog.queries import catalogue
-from app.core import clock, ids
+from app.core import clock, geofile, ids
 from app.core import text as words
 from app.core.db import Session
+from app.core.geofile import Feature
 from app.core.packfile import Finding, PackError, read_with_source
+from app.core.remarks import DeliveryError, Remark, named, refusal
 from app.core.versioned import bump
 from app.identity.actions import audit
 from app.orgunits.queries import directory
@@ -166,7 +161,7 @@ def import_assets(
     dry_run: bool = False,
     actor_id: UUID | None = None,
 ) -> AssetSummary:
-    """Take in all assets of a class that a source knows: GeoJSON, GeoPackage, or CSV with id, lat and lon.
+    """Take in all assets of a class that a source knows: GeoJSON, Shapefile, GeoPackage, or CSV with id, lat and lon.
 
     Compared with the source's delivery before: new assets are added, changed ones go on under the same public code,
     missing ones end on `effective_from`; the same delivery again changes nothing. DeliveryError lists everything that
@@ -184,9 +179,12 @@ def import_assets(
     changes = plan.changes()
     summary = AssetSummary(None, changes, len(wanted) - sum(each.what != "ended" for each in changes))
     if not force and loses_too_much(len(plan.open), len(wanted), summary.number("ended")):
-        losses = f"would end {summary.number('ended')} of the {len(plan.open)} that stand"
-        raise DeliveryError(
-            [f"{path.name}: holds {len(wanted)} assets and {losses}; if that is right, insist with --force"]
+        ended, standing = summary.number("ended"), len(plan.open)
+        raise refusal(
+            f"{path.name}: có {len(wanted)} tài sản và sẽ kết thúc {ended} trong {standing} tài sản đang có; nếu đúng là"
+            " vậy, hãy nhập lại với --force",
+            f"{path.name}: holds {len(wanted)} assets and would end {ended} of the {standing} that stand; if that is"
+            " right, insist with --force",
         )
     if dry_run or not changes:
         return summary
@@ -212,20 +210,29 @@ def _audited(delivery: AssetImport, force: bool) -> dict[str, object]:
 
 def _order_faults(
     session: Session, kind: ClassInfo | None, asset_class: str, source: str, effective_from: date
-) -> Iterator[str]:
+) -> Iterator[Remark]:
     """What is wrong with the order itself, whatever the file holds."""
     if kind is None or not kind.active:
         known = ", ".join(each.code for each in asset_classes(session).values() if each.active)
-        yield f"{asset_class}: is no class of assets; known are {known or 'none (load a pack that has some)'}"
+        yield named(asset_class).says(
+            f"không phải loại tài sản; đang có {known or 'không loại nào (hãy nạp gói dữ liệu có assets.yaml)'}",
+            f"is no class of assets; known are {known or 'none (load a pack that has some)'}",
+        )
     if not 0 < len(source) <= _LONGEST_NAME:
-        yield f"the source needs a name of at most {_LONGEST_NAME} characters, the same at each delivery"
+        yield Remark(
+            f"nguồn cần một tên tối đa {_LONGEST_NAME} ký tự, giống nhau ở mỗi lần giao",
+            f"the source needs a name of at most {_LONGEST_NAME} characters, the same at each delivery",
+        )
     before = session.exec(
         select(func.max(AssetImport.effective_from)).where(
             AssetImport.asset_class == asset_class, AssetImport.source == source
         )
     ).one()
     if before is not None and effective_from < before:
-        yield f"{effective_from} lies before {before}, from when on the last delivery of this source counts"
+        yield Remark(
+            f"{effective_from} trước {before}, ngày lần giao cuối của nguồn này có hiệu lực; hãy chọn ngày muộn hơn",
+            f"{effective_from} lies before {before}, from when on the last delivery of this source counts",
+        )
 
 
 def _wanted(
@@ -234,7 +241,9 @@ def _wanted(
     """The columns of each asset delivered, by the source's own id."""
     kind, province = asset_classes(session)[asset_class], catalogue(session).province
     if province is None:
-        raise DeliveryError(["no province is loaded; load a pack first"])
+        raise refusal(
+            "chưa nạp dữ liệu tỉnh; hãy chạy `phananh pack load` trước", "no province is loaded; load a pack first"
+        )
     managers = {
         item.manager: directory(session).by_code(item.manager, effective_from) for item in delivered if item.manager
     }
@@ -242,11 +251,21 @@ def _wanted(
     faults = geometry_faults(delivered, kind.kind, province.bounds)
     for item in delivered:
         if item.asset_class not in (None, asset_class):
-            faults.append(f"{item.place}, id {item.ref}: is of class {item.asset_class}, not {asset_class}")
+            told = (f"thuộc loại {item.asset_class}, không phải {asset_class}", f"is of class {item.asset_class}, not")
+            faults.append(item.where.says(told[0], f"{told[1]} {asset_class}"))
         if item.manager and managers[item.manager] is None:
-            faults.append(f"{item.place}, id {item.ref}: no unit bears the code {item.manager} on {effective_from}")
+            faults.append(
+                item.where.says(
+                    f"không có đơn vị mã {item.manager} vào ngày {effective_from}",
+                    f"no unit bears the code {item.manager} on {effective_from}",
+                )
+            )
         if item.category and item.category not in offered:
-            faults.append(f"{item.place}, id {item.ref}: {item.category} is no category in use")
+            faults.append(
+                item.where.says(
+                    f"{item.category} không phải lĩnh vực đang dùng", f"{item.category} is no category in use"
+                )
+            )
     if faults:
         raise DeliveryError(faults)
     return {
@@ -317,151 +336,26 @@ def _public_code(asset_class: str, source: str, ref: str, taken: set[str]) -> st
 
 # Reading files -------------------------------------------------------------------------------------------------------
 
-MAX_BYTES = 256 * 1024 * 1024
 MAX_ASSETS = 500_000
 _LONGEST_NAME = 200
-_DEGREES = {"urn:ogc:def:crs:OGC:1.3:CRS84", "urn:ogc:def:crs:EPSG::4326", "EPSG:4326", "OGC:CRS84", "CRS84"}
 
 
 def _read(path: Path) -> tuple[str, list[Delivered]]:
-    """The SHA-256 of a file and the assets in it, in their order."""
-    readers = {".geojson": _from_geojson, ".json": _from_geojson, ".gpkg": _from_geopackage, ".csv": _from_csv}
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise DeliveryError([f"{path.name}: is none of {', '.join(readers)}"])
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise DeliveryError([f"{path.name}: is larger than {MAX_BYTES} bytes"])
-        data = path.read_bytes()
-    except OSError as error:
-        raise DeliveryError([f"{path.name}: cannot be read ({error.strerror})"]) from error
-    delivered = list(reader(path, data))
-    if len(delivered) > MAX_ASSETS:
-        raise DeliveryError([f"{path.name}: holds {len(delivered)} assets; at most {MAX_ASSETS} at a time"])
-    return hashlib.sha256(data).hexdigest(), delivered
+    """The SHA-256 of a delivery and the assets in it, in their order."""
+    delivery = geofile.read(path, geofile.POINTS_TOO, at_most=MAX_ASSETS)
+    return delivery.sha256, [_delivered(feature) for feature in delivery.features]
 
 
-def _from_geojson(path: Path, data: bytes) -> Iterator[Delivered]:
-    try:
-        document = json.loads(data, parse_constant=_no_number)
-    except (ValueError, RecursionError) as error:
-        raise DeliveryError([f"{path.name}: is no JSON ({str(error)[:80]})"]) from error
-    features = document.get("features") if isinstance(document, dict) else None
-    if not isinstance(features, list) or document.get("type") != "FeatureCollection":
-        raise DeliveryError([f"{path.name}: is no GeoJSON FeatureCollection"])
-    _refuse_projection(path, _named_system(document.get("crs")))
-    for place, feature in enumerate(features, start=1):
-        known = feature if isinstance(feature, dict) else {}
-        properties = known.get("properties")
-        said = dict(properties) if isinstance(properties, dict) else {}
-        yield _delivered(
-            f"{path.name}, feature {place}", {"id": known.get("id"), **said}, _shape(known.get("geometry"))
-        )
-
-
-def _no_number(word: str) -> None:
-    raise ValueError(f"{word} is no number of JSON")
-
-
-def _named_system(crs: object) -> str | None:
-    """The name in the `crs` member of older GeoJSON; None where there is none, which means degrees."""
-    if crs is None:
-        return "CRS84"
-    properties = crs.get("properties") if isinstance(crs, dict) else None
-    return str(properties.get("name")) if isinstance(properties, dict) else None
-
-
-def _shape(geometry: object) -> BaseGeometry | None:
-    try:
-        with np.errstate(invalid="ignore"):  # infinite coordinates are refused by name later
-            return shapely.force_2d(shape(geometry))
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, ShapelyError):
-        return None
-
-
-def _refuse_projection(path: Path, system: str | None) -> None:
-    if system not in _DEGREES:
-        told = (system or "an unnamed projection")[:60]
-        raise DeliveryError([f"{path.name}: is in {told}; convert it to WGS 84 (EPSG:4326) first"])
-
-
-def _from_csv(path: Path, data: bytes) -> Iterator[Delivered]:
-    """Rows of points. What looks like a formula is text like any other; commas or semicolons may part the cells."""
-    try:
-        written = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DeliveryError([f"{path.name}: is no UTF-8 text (byte {error.start}); save it as CSV UTF-8"]) from error
-    header = written.partition("\n")[0]
-    delimiter = ";" if header.count(";") > header.count(",") else ","
-    rows = csv.DictReader(io.StringIO(written, newline=""), delimiter=delimiter, strict=True)
-    columns = {str(name).strip().lower() for name in rows.fieldnames or ()}
-    if missing := {"id", "lat", "lon"} - columns:
-        raise DeliveryError([f"{path.name}: has no column {', '.join(sorted(missing))}"])
-    faults, found = [], []
-    try:
-        for row in rows:
-            place = f"{path.name}, line {rows.line_num}"
-            cells = {str(name).strip().lower(): value for name, value in row.items() if name is not None}
-            if None in row or None in row.values():
-                faults.append(f"{place}: has another number of cells than the first line")
-            elif point := _point(cells["lat"], cells["lon"]):
-                found.append(_delivered(place, cells, point))
-            else:
-                told = f"lat {cells['lat'][:20]!r}, lon {cells['lon'][:20]!r}"
-                faults.append(f"{place}: {told} are no degrees (a point stands before decimals)")
-    except csv.Error as error:
-        faults.append(f"{path.name}, line {rows.line_num}: is no CSV ({error})")
-    if faults:
-        raise DeliveryError(faults)
-    yield from found
-
-
-def _point(lat: str, lon: str) -> BaseGeometry | None:
-    try:
-        point = shapely.Point(float(lon), float(lat))
-    except ValueError:
-        return None
-    return point if np.isfinite(shapely.get_coordinates(point)).all() and not point.is_empty else None
-
-
-def _from_geopackage(path: Path, data: bytes) -> Iterator[Delivered]:
-    import pyogrio  # noqa: PLC0415 - 60 MB of GDAL, for this one command
-
-    if not data.startswith(b"SQLite format 3\x00"):
-        raise DeliveryError([f"{path.name}: is no GeoPackage"])
-    try:
-        layers = [name for name, kind in pyogrio.list_layers(path) if kind is not None]
-        if len(layers) != 1:
-            raise DeliveryError([f"{path.name}: needs one layer with shapes, has {', '.join(layers) or 'none'}"])
-        if pyogrio.read_info(path, layer=layers[0])["features"] > MAX_ASSETS:
-            raise DeliveryError([f"{path.name}: holds more than {MAX_ASSETS} assets"])
-        meta, fids, shapes, columns = pyogrio.raw.read(path, layer=layers[0], force_2d=True, return_fids=True)
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError) as error:
-        raise DeliveryError([f"{path.name}: is no readable GeoPackage ({str(error)[:80]})"]) from error
-    _refuse_projection(path, meta["crs"])
-    for row, fid in enumerate(fids):
-        said = {str(name): column[row] for name, column in zip(meta["fields"], columns, strict=True)}
-        yield _delivered(f"{path.name}, feature {fid}", said, _from_wkb(shapes[row]))
-
-
-def _from_wkb(data: bytes | None) -> BaseGeometry | None:
-    try:
-        return shapely.from_wkb(data)
-    except ShapelyError:
-        return None
-
-
-def _delivered(place: str, said: Mapping[str, Any], geometry: BaseGeometry | None) -> Delivered:
-    """An asset out of its cells, whatever the case of their names."""
-    cells = {name.strip().lower(): _word(value) for name, value in said.items()}
+def _delivered(feature: Feature) -> Delivered:
+    cells = {name: _word(value) for name, value in feature.cells.items()}
     return Delivered(
-        place=place,
+        place=feature.place,
         ref=cells.get("id", ""),
         name=cells.get("name", ""),
         manager=cells.get("manager") or None,
         category=cells.get("category") or None,
         asset_class=cells.get("class") or None,
-        geometry=geometry,
+        geometry=feature.shape(),
     )
 
 

@@ -16,7 +16,9 @@ import shapely
 from geopy.distance import geodesic
 from shapely.geometry.base import BaseGeometry
 
-from app.boundaries.rules import VIETNAM, metres_per_degree
+from app.core.geo import metres_per_degree
+from app.core.geofile import coordinate_fault, too_many_vertices
+from app.core.remarks import Remark
 from app.core.text import clean
 
 Kind = Literal["point", "line"]
@@ -101,18 +103,17 @@ def _nearest(line: Floats) -> tuple[float, float]:
 
 # Checking a delivery -----------------------------------------------------------------------------------------------
 
-MAX_VERTICES = 2_000_000
 MAX_VERTICES_EACH = 50_000
-LONGEST = {"id": 100, "name": 200}
-_FULL_CIRCLE = 360.0
+LONGEST = 200
 _KINDS = {"point": ("Point", "MultiPoint"), "line": ("LineString", "MultiLineString")}
+_KIND_WORDS = {"point": "điểm", "line": "đường"}
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
     """One asset as it came: where in the delivery it stood, what it says, its geometry (None: it could not be read)."""
 
-    place: str
+    place: Remark
     ref: str
     name: str
     manager: str | None
@@ -120,85 +121,84 @@ class Delivered:
     asset_class: str | None
     geometry: BaseGeometry | None
 
+    @property
+    def where(self) -> Remark:
+        """The place with the asset's own id, for sentences about it."""
+        # Half a surrogate cannot even be printed.
+        ref = self.ref.encode("utf-8", "replace").decode()
+        return self.place.of(f"mã {ref}", f"id {ref}") if ref else self.place
 
-def geometry_faults(delivered: Sequence[Delivered], kind: Kind, province: Bounds) -> list[str]:
+
+def geometry_faults(delivered: Sequence[Delivered], kind: Kind, province: Bounds) -> list[Remark]:
     """Everything that is wrong with the shapes and names of a delivery, in sentences.
 
     `province` is its outer box (west, south, east, north): an asset must reach into it.
     """
-    faults = [fault for item in delivered for fault in _faults_of(item, kind, province)]
+    faults = [item.where.says(*fault) for item in delivered for fault in _faults_of(item, kind, province)]
     times = Counter(item.ref for item in delivered if item.ref)
-    faults += [f"id {ref}: stands in the delivery {count} times" for ref, count in times.items() if count > 1]
+    faults += [
+        Remark(f"mã {ref}: có {count} lần trong dữ liệu", f"id {ref}: stands in the delivery {count} times")
+        for ref, count in times.items()
+        if count > 1
+    ]
     vertices = sum(int(shapely.get_num_coordinates(item.geometry)) for item in delivered if item.geometry is not None)
-    if vertices > MAX_VERTICES:
-        faults.append(f"{vertices} vertices are too many: at most {MAX_VERTICES}; deliver in several sources")
+    if fault := too_many_vertices(vertices):
+        faults.append(fault)
     return faults
 
 
-def _faults_of(item: Delivered, kind: Kind, province: Bounds) -> Iterator[str]:
-    where = f"{item.place}, id {item.ref}" if item.ref else item.place
-    where = where.encode("utf-8", "replace").decode()  # half a surrogate cannot even be printed
+def _faults_of(item: Delivered, kind: Kind, province: Bounds) -> Iterator[Remark]:
     if not item.ref:
-        yield f"{where}: has no id; it is the source's own, and stays the same from delivery to delivery"
-    for label, text in (("id", item.ref), ("name", item.name)):
-        if fault := _text_fault(text, LONGEST[label]):
-            yield f"{where}: the {label} {fault}"
+        yield Remark(
+            "không có cột id; đó là mã riêng của nguồn, giữ nguyên qua các lần giao",
+            "has no id; it is the source's own, and stays the same from delivery to delivery",
+        )
+    for label, word, text in (("mã", "id", item.ref), ("tên", "name", item.name)):
+        if fault := _text_fault(text):
+            yield Remark(f"{label} {fault.vi}", f"the {word} {fault.en}")
     shape = item.geometry
     if shape is None or shape.is_empty or shape.geom_type not in _KINDS[kind]:
-        yield f"{where}: is no readable {kind}"
+        yield Remark(f"không phải {_KIND_WORDS[kind]} đọc được", f"is no readable {kind}")
         return
-    checks = (_size_fault, _coordinate_fault, _kind_fault)
+    checks = (_size_fault, coordinate_fault, _kind_fault)
     fault = next((fault for check in checks if (fault := check(shape))), None) or _outside_fault(shape, province)
     if fault:
-        yield f"{where}: {fault}"
+        yield fault
 
 
-def _text_fault(text: str, longest: int) -> str | None:
+def _text_fault(text: str) -> Remark | None:
     try:
         clean(text)
     except ValueError as error:
-        return f"cannot be stored: {error}"
-    return f"is longer than {longest} characters" if len(text) > longest else None
-
-
-def _size_fault(shape: BaseGeometry) -> str | None:
-    count = int(shapely.get_num_coordinates(shape))
-    return f"{count} vertices are too many for one asset" if count > MAX_VERTICES_EACH else None
-
-
-def _kind_fault(shape: BaseGeometry) -> str | None:
-    if shape.geom_type == "MultiPoint" and shapely.get_num_geometries(shape) != 1:
-        return "is several points; each asset is one"
-    if shape.geom_type in _KINDS["line"] and shape.length == 0:
-        return "is a line without length"
+        return Remark(f"không lưu được: {error}", f"cannot be stored: {error}")
+    if len(text) > LONGEST:
+        return Remark(f"dài hơn {LONGEST} ký tự", f"is longer than {LONGEST} characters")
     return None
 
 
-def _coordinate_fault(shape: BaseGeometry) -> str | None:
-    points = shapely.get_coordinates(shape)
-    if not np.isfinite(points).all():
-        return "holds a coordinate that is no number"
-    if (np.abs(points) > _FULL_CIRCLE).any():
-        return "coordinates are not degrees: another projection (VN-2000?); convert it to WGS 84 first"
-    if _in_vietnam(points):
+def _size_fault(shape: BaseGeometry) -> Remark | None:
+    count = int(shapely.get_num_coordinates(shape))
+    if count <= MAX_VERTICES_EACH:
         return None
-    if _in_vietnam(points[:, ::-1]):
-        return "latitude and longitude are swapped"
-    west, south, east, north = shape.bounds
-    return f"lies outside Vietnam (lat {south:.4f} to {north:.4f}, lon {west:.4f} to {east:.4f})"
+    return Remark(f"có {count} đỉnh, quá nhiều cho một tài sản", f"{count} vertices are too many for one asset")
 
 
-def _in_vietnam(lon_lat: Floats) -> bool:
-    west, south, east, north = VIETNAM
-    lon, lat = lon_lat[:, 0], lon_lat[:, 1]
-    return bool(((west <= lon) & (lon <= east) & (south <= lat) & (lat <= north)).all())
+def _kind_fault(shape: BaseGeometry) -> Remark | None:
+    if shape.geom_type == "MultiPoint" and shapely.get_num_geometries(shape) != 1:
+        return Remark("gồm nhiều điểm; mỗi tài sản là một điểm", "is several points; each asset is one")
+    if shape.geom_type in _KINDS["line"] and shape.length == 0:
+        return Remark("là đường không có chiều dài", "is a line without length")
+    return None
 
 
-def _outside_fault(shape: BaseGeometry, province: Bounds) -> str | None:
+def _outside_fault(shape: BaseGeometry, province: Bounds) -> Remark | None:
     if shape.intersects(shapely.box(*province)):
         return None
     west, south, _, _ = shape.bounds
-    return f"lies outside the province (lat {south:.4f}, lon {west:.4f})"
+    return Remark(
+        f"nằm ngoài tỉnh (vĩ độ {south:.4f}, kinh độ {west:.4f})",
+        f"lies outside the province (lat {south:.4f}, lon {west:.4f})",
+    )
 
 
 def place_on(shape: BaseGeometry) -> tuple[float, float]:

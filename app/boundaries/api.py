@@ -16,7 +16,6 @@ from app.boundaries.schemas import (
     PlacesOut,
     PointIn,
     PointsIn,
-    VersionOut,
     VersionsOut,
 )
 from app.core import clock
@@ -96,16 +95,7 @@ def list_boundaries(session: Db, language: Language) -> VersionsOut:
     """List every version of the boundaries with its source, licence, accuracy and first day, and which is in force."""
     current = queries.boundaries_in_force(session, clock.now())
     return VersionsOut(
-        items=[
-            VersionOut(
-                **version.row.model_dump(include=set(VersionOut.model_fields)),
-                communes=version.communes,
-                area_km2=round(version.area_km2, 2),
-                in_force=version.row.id == current.id,
-            )
-            for version in queries.all_versions(session)
-        ],
-        notice=_NOTICE[language] if current.accuracy == "approximate" else None,
+        items=queries.all_versions(session), notice=_NOTICE[language] if current.accuracy == "approximate" else None
     )
 
 

@@ -12,7 +12,8 @@ import app.orgunits.models  # noqa: F401 - its unit table is referred to below
 class BoundaryVersion(SQLModel, table=True):
     """One delivery of boundaries. Versions stand beside each other; a moment chooses among them.
 
-    `fixes` names what was mended on its way in, `remarks` what was seen and left as it is.
+    `fixes` names what was mended on its way in, `remarks` what was seen and left as it is. A version that was withdrawn
+    before its first day never counts.
     """
 
     __tablename__ = "boundary_version"
@@ -32,6 +33,7 @@ class BoundaryVersion(SQLModel, table=True):
     note: str = Field(default="", sa_type=Text)
     fixes: list[str] = Field(default_factory=list, sa_column=Column(ARRAY(Text), nullable=False, server_default="{}"))
     remarks: list[str] = Field(default_factory=list, sa_column=Column(ARRAY(Text), nullable=False, server_default="{}"))
+    withdrawn_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
 
 
 class Boundary(SQLModel, table=True):

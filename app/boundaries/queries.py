@@ -16,10 +16,17 @@ from uuid import UUID
 from sqlmodel import col, func, select
 
 from app.boundaries.models import Boundary, BoundaryVersion
-from app.boundaries.schemas import BOUNDARIES_MISSING, LOCATION_OUT_OF_RANGE, LOCATION_OUTSIDE, LOCATION_SWAPPED
+from app.boundaries.schemas import (
+    BOUNDARIES_MISSING,
+    LOCATION_OUT_OF_RANGE,
+    LOCATION_OUTSIDE,
+    LOCATION_SWAPPED,
+    VersionOut,
+)
 from app.core import clock
 from app.core.db import Session
 from app.core.errors import DomainError
+from app.core.geo import is_swapped
 from app.core.versioned import Versioned
 from app.orgunits.models import Unit
 from app.orgunits.queries import directory
@@ -94,7 +101,7 @@ def check_location(
 
     `pointer` names the object that holds `lat`, `lon` and `accuracy_m` in the caller's request.
     """
-    if _is_swapped(lat, lon):
+    if is_swapped(lat, lon):
         raise LOCATION_SWAPPED.error(pointer=pointer)
     for name, value, low, high in (
         ("lat", lat, -90.0, 90.0),
@@ -120,24 +127,24 @@ def boundaries_in_force(session: Session, at: datetime) -> Version:
     return max(usable, key=lambda v: (v.effective_from, v.accuracy == "surveyed", v.imported_at, v.id))
 
 
-@dataclass(frozen=True, slots=True)
-class VersionRow:
-    """A version as it stands in the list: its row, how many areas it has, and km² of them together."""
-
-    row: BoundaryVersion
-    communes: int
-    area_km2: float
-
-
-def all_versions(session: Session) -> list[VersionRow]:
-    """Every version ever imported or drawn, those that took effect last first."""
+def all_versions(session: Session) -> list[VersionOut]:
+    """Every version ever imported or drawn, withdrawn ones as well, those that took effect last first."""
+    current = boundaries_in_force(session, clock.now())
     rows = session.execute(
-        select(BoundaryVersion, func.count(), func.coalesce(func.sum(Boundary.area_km2), 0.0))
+        select(BoundaryVersion, func.count(col(Boundary.unit_id)), func.coalesce(func.sum(Boundary.area_km2), 0.0))
         .outerjoin(Boundary, col(Boundary.version_id) == BoundaryVersion.id)
         .group_by(col(BoundaryVersion.id))
         .order_by(col(BoundaryVersion.effective_from).desc(), col(BoundaryVersion.imported_at).desc())
     )
-    return [VersionRow(*row) for row in rows]
+    return [
+        VersionOut(
+            **version.model_dump(include=set(VersionOut.model_fields)),
+            communes=communes,
+            area_km2=round(area_km2, 2),
+            in_force=version.id == current.id,
+        )
+        for version, communes, area_km2 in rows
+    ]
 
 
 def heir(session: Session, unit_id: UUID, point: Sequence[float] | None, day: date) -> UUID | None:
@@ -167,18 +174,10 @@ def warm(session: Session) -> None:
     _index(session, boundaries_in_force(session, clock.now()).id)
 
 
-def _is_swapped(lat: float, lon: float) -> bool:
-    """Whether the point lies far from Vietnam and would lie in it with its numbers exchanged."""
-    return not _in_vietnam(lat, lon) and _in_vietnam(lon, lat)
-
-
-def _in_vietnam(lat: float, lon: float) -> bool:
-    return 7 <= lat <= 24 and 102 <= lon <= 118  # noqa: PLR2004 - the country with its islands
-
-
 def _load_versions(session: Session) -> tuple[Version, ...]:
     names = Version.__dataclass_fields__
-    rows = session.execute(select(*(getattr(BoundaryVersion, name) for name in names)))
+    counting = col(BoundaryVersion.withdrawn_at).is_(None)
+    rows = session.execute(select(*(getattr(BoundaryVersion, name) for name in names)).where(counting))
     return tuple(Version(*row) for row in rows)
 
 

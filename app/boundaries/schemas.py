@@ -207,6 +207,7 @@ class VersionOut(BoundaryOut):
     communes: int = Field(description="How many areas it has.")
     area_km2: float
     in_force: bool = Field(description="Whether a point is looked up in it today.")
+    withdrawn_at: datetime | None = Field(description="When it was taken back, before its first day.")
     note: str
     fixes: list[str] = Field(description="What was mended on its way in.")
     remarks: list[str] = Field(description="What was seen and left as it is, such as hairline gaps.")

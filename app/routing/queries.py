@@ -25,6 +25,7 @@ from app.catalog.queries import catalogue
 from app.catalog.rules import Category, Group
 from app.core import clock
 from app.core.db import Session
+from app.core.geo import is_swapped
 from app.core.http import Lang
 from app.core.paging import cut, decode_cursor
 from app.core.versioned import Versioned
@@ -235,13 +236,8 @@ def subject_of(units: Directory, category: Category, day: date) -> Subject:
     """What routing knows of a category on a local day; its own unit may have ended by then."""
     code, unit = category.default_unit_code, None
     if code is not None:
-        unit = units.by_code(code, day) or _last_bearer(units, code, day)
+        unit = units.latest(code, day)
     return Subject(category.code, category.group_code, category.level, unit.id if unit else None)
-
-
-def _last_bearer(units: Directory, code: str, day: date) -> UnitInfo | None:
-    borne = [unit for unit in units.units if unit.code == code and unit.valid_from <= day]
-    return max(borne, key=lambda unit: unit.valid_from, default=None)
 
 
 def _in_office(session: Session, units: Directory, decision: Decision, point: Point | None) -> Decision:
@@ -698,7 +694,7 @@ def drawn(session: Session, geometry: PolygonIn, day: date) -> "BaseGeometry":
             "Each ring needs four points or more, the last equal to the first.",
         )
     lon, lat = rings[0][0]
-    if not _in_vietnam(lon, lat) and _in_vietnam(lat, lon):
+    if is_swapped(lat, lon):
         _refuse(
             "Vĩ độ và kinh độ bị đảo: GeoJSON ghi kinh độ trước.",
             "Latitude and longitude are swapped: GeoJSON has the longitude first.",
@@ -719,7 +715,3 @@ def drawn(session: Session, geometry: PolygonIn, day: date) -> "BaseGeometry":
 
 def _refuse(vi: str, en: str) -> NoReturn:
     raise POLYGON_INVALID.error(pointer="/area/geometry", fault=vi, fault_en=en)
-
-
-def _in_vietnam(lon: float, lat: float) -> bool:
-    return 102 <= lon <= 118 and 7 <= lat <= 24  # noqa: PLR2004 - the country with its islands

@@ -14,9 +14,9 @@ from sqlmodel import col, func, select
 from app.assets.actions import import_assets, sticker_rows
 from app.assets.models import Asset, AssetImport
 from app.assets.queries import near
-from app.boundaries.actions import DeliveryError
 from app.core.db import Session
 from app.core.ids import parse_reference
+from app.core.remarks import DeliveryError
 from app.identity.models import AuditEntry
 from tests.support import make
 from tests.support.assets import feature, geojson, point

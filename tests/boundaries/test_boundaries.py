@@ -11,14 +11,15 @@ import shapely
 from sqlmodel import Session, col, select
 
 from app.boundaries import queries
-from app.boundaries.actions import DeliveryError, ImportSummary, import_boundaries, make_approximate
 from app.boundaries.models import Boundary, BoundaryVersion
 from app.boundaries.queries import boundaries_in_force, check_location, locate
-from app.boundaries.rules import misplaced_share
 from app.core import clock
 from app.core.errors import DomainError
+from app.core.remarks import DeliveryError
 from app.orgunits.models import Unit
 from app.orgunits.queries import directory
+from app.surveys.actions import ImportSummary, import_boundaries, make_approximate
+from app.surveys.rules import misplaced_share
 from tests.boundaries.areas import real_areas
 from tests.boundaries.versions import state
 from tests.orgunits.packs import PACK

@@ -16,9 +16,10 @@ import shapely
 from shapely.geometry import shape
 from sqlmodel import Session
 
-from app.boundaries.actions import DeliveryError, Files, Prepared, prepare, store
 from app.boundaries.models import BoundaryVersion
 from app.core.config import ROOT
+from app.core.remarks import DeliveryError
+from app.surveys.actions import Files, Prepared, prepare, store
 from tests.boundaries.versions import state
 from tests.support import places
 
@@ -61,7 +62,7 @@ def refusal(session: Session, path: Path, column: str = "code") -> str:
     with pytest.raises(DeliveryError) as refused:
         read(session, path, column)
     assert state(session) == before
-    return str(refused.value)
+    return "\n".join(fault.en for fault in refused.value.faults)
 
 
 def zipped(folder: Path, shapefile: Path, inside: str = "") -> Path:
@@ -256,5 +257,5 @@ def test_a_day_before_later_boundaries_is_refused(session: Session, tmp_path: Pa
 
 
 def test_gdal_is_loaded_with_the_first_file_that_needs_it() -> None:
-    program = "import sys, app.boundaries.actions; sys.exit('pyogrio' in sys.modules)"
+    program = "import sys, app.surveys.actions; sys.exit('pyogrio' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0

@@ -13,19 +13,21 @@ import yaml
 from sqlmodel import Session, select
 from typer.testing import CliRunner, Result
 
-from app.boundaries.actions import DeliveryError, Patience, fetch_files, prepare, store
 from app.boundaries.models import BoundaryVersion
 from app.boundaries.schemas import FILE, SourceFile, check_source, read_source
 from app.cli import cli
 from app.core.config import settings
+from app.core.download import Patience
 from app.core.packfile import PackError
+from app.core.remarks import DeliveryError
 from app.core.versioned import bump
 from app.identity.models import AuditEntry
-from tests.boundaries.server import Served, serving, squares
+from app.surveys.actions import fetch_files, prepare, store
 from tests.boundaries.versions import state
 from tests.orgunits.packs import PACK
 from tests.running import Mark, Running
 from tests.support import places
+from tests.surveys.server import Served, serving, squares
 
 HURRIED = Patience(connect_s=2, read_s=0.3, total_s=20, tries=2, rest_s=0.01)
 ONE = "01840_x.geojson"
@@ -45,7 +47,7 @@ def served(files: dict[str, bytes]) -> Iterator[Served]:
 def refused(served: Served, folder: Path, patience: Patience = HURRIED) -> list[str]:
     with pytest.raises(DeliveryError) as error:
         fetch_files(served.manifest(), folder, patience)
-    return error.value.faults
+    return [fault.en for fault in error.value.faults]
 
 
 def test_a_good_download_is_imported_by_the_codes_of_the_list(session: Session, served: Served, tmp_path: Path) -> None:

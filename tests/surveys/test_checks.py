@@ -13,19 +13,20 @@ from hypothesis import strategies as st
 from shapely.geometry.base import BaseGeometry
 from sqlmodel import Session
 
-from app.boundaries.actions import DeliveryError, Files, prepare
-from app.boundaries.rules import (
+from app.boundaries.rules import area_km2
+from app.core.geo import metres_per_degree
+from app.core.geofile import too_many_vertices
+from app.core.remarks import DeliveryError, Remark, named
+from app.surveys.actions import Files, prepare
+from app.surveys.rules import (
     HAIRLINE_KM2,
     HAIRLINE_M,
     Checked,
     Delivered,
-    area_km2,
     check_delivery,
     difference,
     drawn,
-    metres_per_degree,
     misplaced_share,
-    too_many_vertices,
 )
 from tests.boundaries.areas import crooked, real_areas
 from tests.boundaries.versions import state

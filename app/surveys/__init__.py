@@ -1,0 +1,1 @@
+"""Deliveries of boundaries: checked, compared, stored, withdrawn; approximate ones drawn."""

@@ -1,0 +1,14 @@
+"""Cooperation, leave."""
+
+revision = "0015"
+down_revision = "0014"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Nothing yet."""
+
+
+def downgrade() -> None:
+    raise NotImplementedError("forward only: history is never taken back")
