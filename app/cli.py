@@ -30,7 +30,7 @@ from app.core.download import ONCE, PATIENT
 from app.core.errors import DomainError
 from app.core.models import ConfigVersion
 from app.core.packfile import Finding, PackError, read_yaml
-from app.core.remarks import DeliveryError, Remark, refusal
+from app.core.remarks import DeliveryError, Remark, named, refusal
 from app.core.versioned import bump
 from app.deadlines import actions as deadlines
 from app.newpack import new_pack
@@ -38,6 +38,7 @@ from app.orgunits import actions as orgunits
 from app.orgunits.schemas import read_units
 from app.reforms import actions as reforms
 from app.reforms.queries import Shown, listed, one
+from app.reforms.rules import FINDINGS
 from app.reforms.schemas import PlanIn
 from app.routing import actions as routing
 from app.routing.queries import cases_that_move
@@ -298,7 +299,7 @@ def boundaries_withdraw(version: Annotated[UUID, typer.Argument(help="The id of 
             areas.withdraw(session, version, None)
     except DomainError as error:
         _refused(error)
-    typer.echo("withdrawn")
+    typer.echo("đã rút / withdrawn")
 
 
 @boundaries.command("compare")
@@ -385,7 +386,7 @@ def _import(
         if dry_run:
             typer.echo("dry run: nothing was stored")
             return
-        typer.echo(str(areas.store(session, prepared, **labels)))
+        typer.echo(str(areas.store(session, prepared, actor_id=None, **labels)))
 
 
 def _show_moves(found: Difference[UUID], names: Mapping[UUID, str]) -> None:
@@ -488,7 +489,8 @@ def _refused(error: DomainError) -> NoReturn:
         typer.echo(f"{title}. {detail.format_map(params)}", err=True)
     findings = error.extra.get("errors")
     for each in findings if isinstance(findings, list) else ():
-        typer.echo(f"{each['pointer']}: {each['detail']}", err=True)
+        vi, en = (text.format(**each["params"]) for text in FINDINGS[each["code"]])
+        _say(named(each["pointer"]).says(vi, en), err=True)
     raise typer.Exit(1) from error
 
 

@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from shapely import Point
 from sqlmodel import select
 
+from app.boundaries.models import BoundaryVersion
 from app.core.db import Session
 from app.identity.policy import PUBLIC, Viewer
 from app.main import app
@@ -76,6 +77,7 @@ ROUTES: dict[str, Route] = {
     "locate_unit": Route(EVERYBODY, query="?lat=21.45&lon=105.45"),
     "locate_units": Route(EVERYBODY, {"points": [{"lat": 21.45, "lon": 105.45}]}),
     "list_boundaries": Route(EVERYBODY),
+    "withdraw_boundaries": Route({"administrator"}),
     "get_asset": Route(EVERYBODY),
     "list_assets": Route(EVERYBODY, query="?bbox=105.4,21.4,105.5,21.5"),
     "get_address": Route(SIGNED_IN, query="?lat=21.45&lon=105.45"),
@@ -200,6 +202,8 @@ def test_who_reaches_what(
     values |= {"size": "large", "token": "x", "media": ID, "installation_id": ID, "upload_id": ID, "number": 1}
     if operation in ("get_routing_rule", "end_routing_rule"):
         values["rule_id"] = session.exec(select(RoutingRule.id)).first()
+    if "{version_id}" in path:
+        values["version_id"] = session.exec(select(BoundaryVersion.id)).first()
     if "{change_id}" in path:
         planned = [Change("change_kind", (ELSEWHERE,), new_kind="thi_tran")]
         values["change_id"] = plan(session, planned, effective=date(2999, 1, 1), decision="1", actor_id=None)[0].id

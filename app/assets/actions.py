@@ -181,8 +181,8 @@ def import_assets(
     if not force and loses_too_much(len(plan.open), len(wanted), summary.number("ended")):
         ended, standing = summary.number("ended"), len(plan.open)
         raise refusal(
-            f"{path.name}: có {len(wanted)} tài sản và sẽ kết thúc {ended} trong {standing} tài sản đang có; nếu đúng là"
-            " vậy, hãy nhập lại với --force",
+            f"{path.name}: có {len(wanted)} tài sản và sẽ kết thúc {ended} trong {standing} tài sản đang có;"
+            " nếu đúng là vậy, hãy nhập lại với --force",
             f"{path.name}: holds {len(wanted)} assets and would end {ended} of the {standing} that stand; if that is"
             " right, insist with --force",
         )

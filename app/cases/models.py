@@ -109,6 +109,8 @@ class Case(SQLModel, table=True):
     )
     pin_seq: int | None = Field(default=None, sa_type=Integer)
     routing_attempts: int = Field(default=0, sa_column=Column(SmallInteger, nullable=False, server_default="0"))
+    # How often it could not be handed to the heir of its unit.
+    follow_attempts: int = Field(default=0, sa_column=Column(SmallInteger, nullable=False, server_default="0"))
     received_at: datetime = Field(sa_type=_AT)
     updated_at: datetime = Field(sa_type=_AT)
     act_by: datetime = Field(sa_type=_AT)

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Protocol
 
 import httpx2
 
@@ -17,17 +16,14 @@ from app.core.remarks import DeliveryError, Remark, named, refusal
 _AT_ONCE = 4
 
 
-class Listed(Protocol):
-    """A file as a list names it: below which address, its own name, its length and its SHA-256 (hex)."""
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A file as a list names it: its place below the address, its own name, its length and its SHA-256 (hex)."""
 
-    @property
-    def path(self) -> str: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def bytes(self) -> int: ...
-    @property
-    def sha256(self) -> str: ...
+    path: str
+    name: str
+    bytes: int
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,7 +200,7 @@ def _refuse_crowds(path: Path, vertices: int) -> None:
 
 
 def _features_of(path: Path, data: bytes, at_most: int) -> list[Feature]:
-    readers = {suffix: _layer for suffix in _LAYERS} | dict.fromkeys(_TABLE, _table)
+    readers = dict.fromkeys(_LAYERS, _layer) | dict.fromkeys(_TABLE, _table)
     found: list[Feature] = []
     for feature in readers.get(path.suffix.lower(), _geojson)(path, data, at_most):
         found.append(feature)
@@ -302,7 +302,7 @@ def _through_gdal(path: Path, at_most: int) -> tuple[dict[str, Any], Any, Any]:
                 )
             meta, _, shapes, columns = pyogrio.raw.read(path, layer=layers[0], force_2d=True, max_features=at_most + 1)
     except (RuntimeError, ValueError) as error:
-        raise _unreadable(path.name, error) from error
+        raise _unreadable(path.name, str(error).replace(str(path), path.name)) from error
     return meta, shapes, columns
 
 
@@ -398,8 +398,7 @@ def _rows(path: Path, rows: "csv.DictReader[str]", at_most: int) -> list[Feature
             place = named(path.name).of(f"dòng {rows.line_num}", f"line {rows.line_num}")
             cells = _named_cells({name: value for name, value in row.items() if name is not None})
             if None in row or None in row.values():
-                told = ("có số ô khác dòng đầu", "has another number of cells than the first line")
-                faults.append(place.says(*told))
+                faults.append(place.says("có số ô khác dòng đầu", "has another number of cells than the first line"))
             elif point := _point(str(cells["lat"]), str(cells["lon"])):
                 found.append(Feature(path.name, place, cells, point.wkb))
             else:

@@ -6,6 +6,8 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, DateTime, Float, ForeignKey, Index, LargeBinary, SmallInteger, Text, text
 from sqlmodel import Column, Field, SQLModel
 
+import app.assets.models  # noqa: F401 - its table is referred to below
+
 _AT = DateTime(timezone=True)
 
 
@@ -52,6 +54,8 @@ class ReportContent(SQLModel, table=True):
     stated_unit_id: UUID | None = Field(default=None, foreign_key="unit.id")
     place_text: str | None = Field(default=None, sa_type=Text)
     address: str | None = Field(default=None, sa_type=Text)
+    # What the scanned sticker stands on, as it was that day.
+    asset_id: UUID | None = Field(default=None, foreign_key="asset.id")
     nonce: bytes = Field(sa_type=LargeBinary)
 
 

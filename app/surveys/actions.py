@@ -21,7 +21,7 @@ from app.boundaries.rules import area_km2
 from app.boundaries.schemas import SourceFile
 from app.core import clock, geofile
 from app.core.db import Session
-from app.core.download import PATIENT, Patience, download
+from app.core.download import PATIENT, Listed, Patience, download
 from app.core.errors import NOT_FOUND
 from app.core.geofile import Feature
 from app.core.ids import uuid7
@@ -393,7 +393,8 @@ def fetch_files(source: SourceFile, folder: Path, patience: Patience = PATIENT) 
             "boundaries.yaml không liệt kê tệp nào để tải: hãy nhập tệp của mình bằng `phananh boundaries import`",
             "boundaries.yaml lists no files to download: import yours with `phananh boundaries import`",
         )
-    download(source.address, source.files, folder, patience)
+    listed = [Listed(entry.path, entry.name, entry.bytes, entry.sha256) for entry in source.files]
+    download(source.address, listed, folder, patience)
     codes = {entry.name: entry.code for entry in source.files if entry.code is not None}
     return Files(folder, codes=codes, only=frozenset(entry.name for entry in source.files))
 

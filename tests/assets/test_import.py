@@ -20,6 +20,7 @@ from app.core.remarks import DeliveryError
 from app.identity.models import AuditEntry
 from tests.support import make
 from tests.support.assets import feature, geojson, point
+from tests.support.words import english
 
 LAT, LON = 21.6, 105.8
 FIRST, SECOND = date(2026, 1, 1), date(2026, 3, 1)
@@ -60,7 +61,7 @@ def faults(session: Session, path: Path, **order: Any) -> list[str]:
     with pytest.raises(DeliveryError) as refusal:
         deliver(session, path, **order)
     assert state(session) == before
-    return list(refusal.value.faults)
+    return english(refusal.value.faults)
 
 
 def test_a_delivery_is_stored_with_its_manager_and_audited(session: Session, tmp_path: Path) -> None:
@@ -265,9 +266,9 @@ WRONG: dict[str, tuple[str, str, str]] = {
     "nested": ("a.geojson", "[" * 100_000, "is no JSON"),
     "no collection": ("a.geojson", '{"type": "Point"}', "is no GeoJSON FeatureCollection"),
     "projection": ("a.geojson", json.dumps({"type": "FeatureCollection", "features": [], "crs": CRS}), "EPSG::3405"),
-    "no geopackage": ("a.gpkg", "PK\x03\x04", "is no GeoPackage"),
-    "broken geopackage": ("a.gpkg", "SQLite format 3\x00 and no more", "is no readable GeoPackage"),
-    "archive": ("a.zip", "PK\x03\x04", "is none of .geojson, .json, .gpkg, .csv"),
+    "no geopackage": ("a.gpkg", "PK\x03\x04", "a.gpkg: cannot be read ("),
+    "broken geopackage": ("a.gpkg", "SQLite format 3\x00 and no more", "a.gpkg: cannot be read ("),
+    "archive": ("a.zip", "PK\x03\x04", "is no zip that can be read"),
     "no columns": ("a.csv", "id,latitude\n1,2", "has no column lat, lon"),
     "empty": ("a.csv", "", "has no column id, lat, lon"),
     "comma": ("a.csv", "id;lat;lon\n1;21,6;105,8", "lat '21,6', lon '105,8' are no degrees"),

@@ -18,12 +18,13 @@ from app.core.errors import DomainError
 from app.core.remarks import DeliveryError
 from app.orgunits.models import Unit
 from app.orgunits.queries import directory
-from app.surveys.actions import ImportSummary, import_boundaries, make_approximate
+from app.surveys.actions import Files, ImportSummary, import_boundaries, make_approximate, prepare
 from app.surveys.rules import misplaced_share
 from tests.boundaries.areas import real_areas
 from tests.boundaries.versions import state
 from tests.orgunits.packs import PACK
 from tests.support import places
+from tests.support.words import english
 
 DAY = date(2025, 7, 1)
 AT = datetime(2026, 3, 2, 3, tzinfo=UTC)
@@ -175,7 +176,8 @@ def test_a_folder_of_files_is_one_delivery(session: Session, squares: Document, 
     (folder / "README.txt").write_text("not a boundary")
     summary = deliver(session, folder)
     assert (summary.created, summary.communes) == (True, 92)
-    assert summary.skipped == ("19_thai_nguyen.geojson, feature 1: the province's outline",)
+    skipped = prepare(session, Files(folder), effective_from=DAY).skipped
+    assert english(skipped) == ["19_thai_nguyen.geojson, feature 1: the province's outline, skipped"]
 
 
 def test_codes_that_a_spreadsheet_made_numbers_are_understood(
@@ -203,9 +205,9 @@ def _first(document: Document) -> Document:
         (lambda d: d["features"].append(d["features"][3]), ["delivered 2 times"]),
         (lambda d: d["features"].clear(), ["01840 Phường Đức Xuân: missing", "05953 Xã Kha Sơn: missing"]),
         (lambda d: _first(d)["properties"].update(code="00001"), ["feature 1, code 00001: is no commune", "01840"]),
-        (lambda d: _first(d)["properties"].pop("code"), ["bad.geojson, feature 1: has no property `code`"]),
-        (lambda d: _first(d).update(properties=None), ["bad.geojson, feature 1: has no property `code`"]),
-        (lambda d: d["features"].__setitem__(0, 7), ["bad.geojson, feature 1: has no property `code`"]),
+        (lambda d: _first(d)["properties"].pop("code"), ["bad.geojson, feature 1: has no code in the column `code`"]),
+        (lambda d: _first(d).update(properties=None), ["bad.geojson, feature 1: has no code in the column `code`"]),
+        (lambda d: d["features"].__setitem__(0, 7), ["bad.geojson, feature 1: has no code in the column `code`"]),
         (lambda d: _first(d).update(geometry=None), ["feature 1, code 01840: is no readable Polygon"]),
         (lambda d: _first(d)["geometry"].update(type="Point"), ["code 01840: is no readable Polygon"]),
         (lambda d: _first(d)["geometry"].update(coordinates=[[1, 2]]), ["code 01840: is no readable Polygon"]),

@@ -16,7 +16,7 @@ from sqlmodel import Session
 from app.boundaries.rules import area_km2
 from app.core.geo import metres_per_degree
 from app.core.geofile import too_many_vertices
-from app.core.remarks import DeliveryError, Remark, named
+from app.core.remarks import DeliveryError, named
 from app.surveys.actions import Files, prepare
 from app.surveys.rules import (
     HAIRLINE_KM2,
@@ -31,6 +31,7 @@ from app.surveys.rules import (
 from tests.boundaries.areas import crooked, real_areas
 from tests.boundaries.versions import state
 from tests.support import places
+from tests.support.words import english
 
 SIDE, WEST, SOUTH = 0.01, 105.8, 21.6
 OF_LON, OF_LAT = metres_per_degree(SOUTH + SIDE / 2)
@@ -55,7 +56,7 @@ def names(areas: Mapping[str, BaseGeometry]) -> dict[str, str]:
 
 
 def checked(areas: Mapping[str, BaseGeometry], *, accept_gaps: bool = False) -> Checked:
-    delivered = [Delivered(f"{code}.geojson", code, area) for code, area in areas.items()]
+    delivered = [Delivered(named(f"{code}.geojson"), code, area) for code, area in areas.items()]
     return check_delivery(delivered, names(areas), accept_gaps=accept_gaps)
 
 
@@ -81,7 +82,7 @@ def test_hairline_overlaps_go_to_the_lower_code_and_wider_ones_are_refused(metre
     km2 = area_km2(shapely.intersection(*areas.values()))
     if metres < HAIRLINE_M - 0.1 and km2 < HAIRLINE_KM2:
         assert found.faults == ()
-        assert "00001 Xã 00001 and 00002 Xã 00002: a hairline overlap (" in found.fixes[0]
+        assert "00001 Xã 00001 and 00002 Xã 00002: a hairline overlap (" in found.fixes[0].en
         assert found.areas["00001"].equals(areas["00001"])
         assert area_km2(shapely.intersection(*found.areas.values())) < 1e-9
         # Nothing that somebody claimed is lost, and nothing is counted twice.
@@ -89,12 +90,14 @@ def test_hairline_overlaps_go_to_the_lower_code_and_wider_ones_are_refused(metre
         assert total_km2(found.areas) == pytest.approx(whole, abs=1e-9)
     elif metres > HAIRLINE_M + 0.1:
         assert found.areas == {}
-        assert found.faults[0].startswith(f"00001 Xã 00001 and 00002 Xã 00002: overlap by {km2:.4f} km² at lat 21.60")
+        assert found.faults[0].en.startswith(
+            f"00001 Xã 00001 and 00002 Xã 00002: overlap by {km2:.4f} km² at lat 21.60"
+        )
 
 
 def test_a_long_hair_is_too_much_land() -> None:
     one, other = shapely.box(105.8, 21.0, 105.8501, 22.0), shapely.box(105.85, 21.0, 105.9, 22.0)
-    assert "overlap by 1.1" in checked({"00001": one, "00002": other}).faults[0]
+    assert "overlap by 1.1" in checked({"00001": one, "00002": other}).faults[0].en
 
 
 def test_every_wide_overlap_is_named() -> None:
@@ -103,7 +106,7 @@ def test_every_wide_overlap_is_named() -> None:
         areas[code] = widened(areas[code], 50)
     pairs = [("00001", "00002"), ("00004", "00005"), ("00007", "00008")]
     for fault, (one, other) in zip(checked(areas).faults, pairs, strict=True):
-        assert fault.startswith(f"{one} Xã {one} and {other} Xã {other}: overlap by 0.05")
+        assert fault.en.startswith(f"{one} Xã {one} and {other} Xã {other}: overlap by 0.05")
 
 
 def test_three_that_overlap_are_shared_out_in_any_order() -> None:
@@ -136,7 +139,8 @@ def test_a_hole_that_nobody_claims_is_named_with_its_neighbours() -> None:
     hole = areas.pop("00005")
     found = checked(areas)
     around = ", ".join(f"{code} Xã {code}" for code in areas)
-    assert found.faults == (f"a gap of {area_km2(hole):.4f} km² at lat 21.615000, lon 105.815000 between {around}",)
+    gap = f"a gap of {area_km2(hole):.4f} km² at lat 21.615000, lon 105.815000 between {around}"
+    assert english(found.faults) == [gap]
     assert found.areas == {}
     accepted = checked(areas, accept_gaps=True)
     assert (accepted.faults, accepted.remarks, accepted.areas.keys()) == ((), found.faults, areas.keys())
@@ -150,14 +154,14 @@ def test_hairline_gaps_are_counted_and_left() -> None:
     assert found.faults == found.fixes == ()
     m2 = 3e-5 * OF_LON * SIDE * OF_LAT
     [told] = found.remarks
-    assert told.startswith("2 hairline gaps, ")
-    assert float(told.split()[3].replace(",", "")) == pytest.approx(m2, rel=0.01)
+    assert told.en.startswith("2 hairline gaps, ")
+    assert float(told.en.split()[3].replace(",", "")) == pytest.approx(m2, rel=0.01)
 
 
 def test_a_commune_that_is_missing_is_no_gap() -> None:
     areas = grid()
-    delivered = [Delivered(code, code, area) for code, area in areas.items() if code != "00005"]
-    assert check_delivery(delivered, names(areas)).faults == ("00005 Xã 00005: missing",)
+    delivered = [Delivered(named(code), code, area) for code, area in areas.items() if code != "00005"]
+    assert english(check_delivery(delivered, names(areas)).faults) == ["00005 Xã 00005: missing"]
 
 
 # Rings -------------------------------------------------------------------------------------------------------------
@@ -168,18 +172,18 @@ def test_every_broken_ring_is_named() -> None:
     shell = [(105.9, 21.6), (105.95, 21.6), (105.95, 21.65), (105.9, 21.65), (105.9, 21.6)]
     hole = [(105.91, 21.61), (105.93, 21.63), (105.93, 21.61), (105.91, 21.63), (105.91, 21.61)]
     area = shapely.MultiPolygon([shapely.Polygon(bow), shapely.Polygon(shell, [hole])])
-    faults = check_delivery([Delivered("a", "00001", area)], {"00001": "Xã Một"}).faults
-    assert faults == (
+    faults = check_delivery([Delivered(named("a"), "00001", area)], {"00001": "Xã Một"}).faults
+    assert english(faults) == [
         "a, code 00001: the outer ring of part 1 is broken: Self-intersection at lat 21.605, lon 105.805 (0.5733 km²)",
         "a, code 00001: hole 1 of part 2 is broken: Self-intersection at lat 21.62, lon 105.92 (2.2928 km²)",
-    )
+    ]
 
 
 def test_rings_that_do_not_fit_together_are_told() -> None:
     inner, far = shapely.box(105.8, 21.6, 105.81, 21.61).exterior, shapely.box(105.9, 21.6, 105.91, 21.61).exterior
     outside = shapely.Polygon(inner, [far])
-    [fault] = check_delivery([Delivered("a", "00001", outside)], {"00001": "Xã Một"}).faults
-    assert fault.startswith("a, code 00001: the rings do not fit together: Hole lies outside shell at lat 21.6")
+    [fault] = check_delivery([Delivered(named("a"), "00001", outside)], {"00001": "Xã Một"}).faults
+    assert fault.en.startswith("a, code 00001: the rings do not fit together: Hole lies outside shell at lat 21.6")
 
 
 RINGS = st.lists(st.tuples(st.floats(105, 106), st.floats(21, 22)), min_size=3, max_size=8)
@@ -193,7 +197,7 @@ def test_mending_never_changes_an_area_by_more_than_a_hair(
     ring = [*points, points[0]]
     proper = shapely.Polygon(ring)
     damaged = ring[:1] * (repeats + 1) + ring[1:]
-    item = drawn("a", "00001", {"type": "Polygon", "coordinates": [damaged[::-1] if turned else damaged]})
+    item = drawn(named("a"), "00001", {"type": "Polygon", "coordinates": [damaged[::-1] if turned else damaged]})
     found = check_delivery([item], {"00001": "Xã Một"})
     if proper.is_valid and proper.area > 1e-9:
         assert area_km2(found.areas["00001"]) == pytest.approx(area_km2(proper), abs=1e-9)
@@ -205,7 +209,7 @@ def test_mending_never_changes_an_area_by_more_than_a_hair(
 
 def test_order_does_not_matter() -> None:
     areas = crooked()
-    delivered = [Delivered(code, code, area) for code, area in areas.items()]
+    delivered = [Delivered(named(code), code, area) for code, area in areas.items()]
     expected = check_delivery(delivered, names(areas), accept_gaps=True)
     for seed in range(3):
         random.Random(seed).shuffle(delivered)
@@ -220,10 +224,10 @@ def test_order_does_not_matter() -> None:
 
 def test_a_province_has_its_bounds() -> None:
     assert too_many_vertices(2_000_000) is None
-    assert too_many_vertices(10_000_000) == "holds 10,000,000 vertices; more than 2,000,000 are not read"
+    assert "10,000,000" in str(too_many_vertices(10_000_000))
     around = np.linspace(0, 2 * np.pi, 2_000_001)
     circle = shapely.Polygon(np.column_stack((105.8 + np.cos(around) / 10, 21.6 + np.sin(around) / 10)))
-    assert "vertices" in check_delivery([Delivered("a", "00001", circle)], {"00001": "Xã Một"}).faults[0]
+    assert "vertices" in check_delivery([Delivered(named("a"), "00001", circle)], {"00001": "Xã Một"}).faults[0].en
 
 
 # The real province -------------------------------------------------------------------------------------------------
@@ -233,8 +237,10 @@ def test_the_real_communes_pass_with_their_four_hairlines(real_data: Path) -> No
     areas = real_areas(real_data)
     found = checked(areas)
     assert found.faults == ()
-    assert [fix[:5] for fix in found.fixes if "overlap" in fix] == ["02107", "05542", "05665", "05818"]
-    assert found.remarks == ("4 hairline gaps, 16 m² together, stay: a point in one goes to the nearest commune",)
+    assert [fix[:5] for fix in english(found.fixes) if "overlap" in fix] == ["02107", "05542", "05665", "05818"]
+    assert english(found.remarks) == [
+        "4 hairline gaps, 16 m² together, stay: a point in one goes to the nearest commune"
+    ]
     assert total_km2(areas) - total_km2(found.areas) == pytest.approx(0.0063, abs=0.0002)
 
 
@@ -297,8 +303,9 @@ def test_all_that_is_wrong_is_listed_at_once_and_nothing_changes(session: Sessio
         f"{code[30]} Xã",
         f"{code[9]} Xã",
     ]
-    for fault, start in zip(refused.value.faults, expected, strict=True):
+    told = english(refused.value.faults)
+    for fault, start in zip(told, expected, strict=True):
         assert start in fault
-    assert "delivered 2 times" in refused.value.faults[4]
-    assert "overlap by 22.9" in refused.value.faults[5]
+    assert "delivered 2 times" in told[4]
+    assert "overlap by 22.9" in told[5]
     assert state(session) == before

@@ -90,7 +90,7 @@ def test_every_format_gives_the_same_areas(session: Session, layer: Callable[...
         assert prepared.areas.keys() == expected.keys()
         assert all(area.equals(expected[unit]) for unit, area in prepared.areas.items())
     # Shapefiles turn their rings the other way round.
-    assert found[0].fixes[0] == "01840 Phường Đức Xuân: rings turned: 1"
+    assert found[0].fixes[0].en == "01840 Phường Đức Xuân: rings turned: 1"
     assert found[0].sha256 == found[1].sha256 != found[2].sha256
 
 
@@ -106,7 +106,7 @@ def test_a_named_property_serves_in_geojson_too(
     path = tmp_path / "ma.geojson"
     path.write_text(json.dumps({"type": "FeatureCollection", "features": renamed}))
     assert len(read(session, path, "ma").areas) == 92
-    assert "feature 1: has no property `code`" in refusal(session, path)
+    assert refusal(session, path).startswith("ma.geojson: has no column `code`, only ma; ")
 
 
 def test_another_projection_is_refused_by_its_name(session: Session, layer: Callable[..., Path]) -> None:
@@ -116,7 +116,7 @@ def test_another_projection_is_refused_by_its_name(session: Session, layer: Call
 
 
 def test_a_column_that_is_not_there_is_named(session: Session, layer: Callable[..., Path]) -> None:
-    assert refusal(session, layer("xa.gpkg", column="ma")) == "xa.gpkg: has no column `code`, only ma"
+    assert refusal(session, layer("xa.gpkg", column="ma")).startswith("xa.gpkg: has no column `code`, only ma; ")
 
 
 def test_of_two_layers_none_is_guessed(session: Session, layer: Callable[..., Path]) -> None:
@@ -159,15 +159,17 @@ def test_ten_million_vertices_are_refused_before_they_are_built(session: Session
         )
         file.write("[105.1,21.1]," * 10_000_000)
         file.write("[105.1,21.1]]]}}")
-    told = refusal(session, path)
-    assert told == "huge.geojson: holds 10,000,003 vertices; more than 2,000,000 are not read"
+    assert refusal(session, path).startswith(
+        "huge.geojson: holds 10,000,003 vertices; more than 2,000,000 are not read"
+    )
 
 
 @pytest.mark.parametrize("name", ["huge.shp", "huge.gpkg"])
 def test_a_layer_of_that_size_is_refused_unread(session: Session, tmp_path: Path, name: str) -> None:
     with (tmp_path / name).open("wb") as file:
         file.truncate(10_000_000 * 16)
-    assert refusal(session, tmp_path / name) == f"{name}: holds 10,000,000 vertices; more than 2,000,000 are not read"
+    told = f"{name}: holds 10,000,000 vertices; more than 2,000,000 are not read"
+    assert refusal(session, tmp_path / name).startswith(told)
 
 
 def test_a_file_larger_than_any_province_is_not_read(session: Session, tmp_path: Path) -> None:
@@ -227,10 +229,10 @@ def test_what_is_safe_is_mended_and_listed(session: Session, features: list[dict
     told = (
         "01840 Phường Đức Xuân: a ring closed whose ends lay 0.52 m apart, repeated points dropped: 2, rings turned: 1"
     )
-    assert prepared.fixes[0] == told
+    assert prepared.fixes[0].en == told
     summary = store(session, prepared, source="mended", licence="none")
     version = session.get_one(BoundaryVersion, summary.version_id)
-    assert version.fixes == list(prepared.fixes)
+    assert version.fixes == list(map(str, prepared.fixes))
 
 
 def test_a_ring_left_open_is_refused(session: Session, features: list[dict[str, Any]], tmp_path: Path) -> None:
@@ -257,5 +259,5 @@ def test_a_day_before_later_boundaries_is_refused(session: Session, tmp_path: Pa
 
 
 def test_gdal_is_loaded_with_the_first_file_that_needs_it() -> None:
-    program = "import sys, app.surveys.actions; sys.exit('pyogrio' in sys.modules)"
+    program = "import sys, app.cli; sys.exit('pyogrio' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0

@@ -81,24 +81,27 @@ def test_a_dry_run_shows_areas_and_open_cases_that_move(client: TestClient, sess
     assert state(session) == (before[0] + 1, before[1] + 92, before[2] + 1)
     again = phananh("import", *arguments)
     assert "already there" in again.output
-    assert len(session.exec(select(AuditEntry).where(AuditEntry.topic == "boundaries")).all()) == 1
+    stored = session.exec(select(BoundaryVersion.id).where(BoundaryVersion.source == "x")).one()
+    assert len(session.exec(select(AuditEntry).where(AuditEntry.subject == str(stored))).all()) == 1
 
 
 def test_refusals_end_with_status_1_and_every_fault(session: Session, tmp_path: Path) -> None:
     before = state(session)
     path = shifted(tmp_path / "new.geojson")
     for arguments, told in (
-        ((path, "--effective", "yesterday", "--source", "x"), "yesterday"),
+        ((path, "--effective", "yesterday", "--source", "x"), "'yesterday' không phải ngày; hãy viết dạng 2026-07-01"),
+        ((path, "--effective", "2026-01-01", "--source", "x", "--code-column", "ma"), "không có cột mã `ma`, chỉ có"),
         ((path, "--effective", "2020-01-01", "--source", "x"), "no commune exists on 2020-01-01"),
         ((tmp_path / "gone", "--effective", "2026-01-01", "--source", "x"), "gone: cannot be read"),
         (
             (path, "--effective", "2026-01-01", "--source", "x", "--code-column", "ma"),
-            "feature 92: has no property `ma`",
+            "new.geojson: has no column `ma`, only code, name",
         ),
     ):
         refused = phananh("import", *arguments)
         assert refused.exit_code == 1
         assert told in refused.output
+        assert "Chưa có gì thay đổi. Vui lòng sửa các mục trên rồi chạy lại" in refused.output
     assert state(session) == before
 
 
