@@ -10,12 +10,16 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks import pictures, points, roads, system
+from benchmarks import pictures, points, roads, scale, system
 from benchmarks.roads import Road
 from benchmarks.rows import Row
 
 PACKAGES = ("fastapi", "pydantic", "sqlalchemy", "psycopg", "asyncpg", "uvicorn", "celery", "pillow", "shapely")
-ALONE: dict[str, Callable[..., Iterator[Row]]] = {"points": points.commune, "photos": pictures.rates}
+ALONE: dict[str, Callable[..., Iterator[Row]]] = {
+    "points": points.commune,
+    "photos": pictures.rates,
+    "scale": scale.rows,
+}
 ON_THE_SYSTEM: dict[str, Callable[[Road], Iterator[Row]]] = {
     "accept": roads.accept,
     "whole": roads.whole,

@@ -28,8 +28,8 @@ _WORDS = (
 def requests(count: int, tokens: Sequence[str], seed: int) -> list[bytes]:
     """`count` requests by the owners of `tokens` in turn, each with an id, a key, a place and words of its own."""
     chance = random.Random(seed)
-    points = _points(count, chance)
-    return [_request(chance, tokens[number % len(tokens)], next(points)) for number in range(count)]
+    places_of_them = points(count, chance)
+    return [_request(chance, tokens[number % len(tokens)], next(places_of_them)) for number in range(count)]
 
 
 def tokens(accounts: Sequence[UUID]) -> list[str]:
@@ -61,7 +61,7 @@ def _request(chance: random.Random, token: str, point: tuple[float, float]) -> b
     return head.encode() + body
 
 
-def _points(count: int, chance: random.Random) -> Iterator[tuple[float, float]]:
+def points(count: int, chance: random.Random) -> Iterator[tuple[float, float]]:
     """(lat, lon) of points anywhere in the communes."""
     areas = _areas()
     found = 0

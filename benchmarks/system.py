@@ -178,6 +178,10 @@ class System:
         """All rows, as the superuser."""
         return self._observer.execute(query.encode(), values).fetchall()
 
+    def run(self, statement: str) -> None:
+        """Do something that answers with no rows, as the superuser."""
+        self._observer.execute(statement.encode())
+
     def close(self) -> None:
         """Stop every program and look no more."""
         self.stop()
