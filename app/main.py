@@ -27,6 +27,7 @@ from app.core.config import settings
 from app.core.db import transaction
 from app.core.errors import CATALOGUE, NOT_FOUND, DomainError, Retry
 from app.core.logs import configure_logs
+from app.duplicates import api as duplicates_api
 from app.identity import api as identity_api
 from app.intake import api as intake_api
 from app.kpi import api as kpi_api
@@ -100,6 +101,7 @@ def create_app() -> FastAPI:
         intake_api.router,  # first: FastAPI asks every route before the right one, 60 µs for the busiest of all
         search_api.router,  # before the cases: `search` is no id
         cases_api.router,
+        duplicates_api.router,
         identity_api.router,
         catalog_api.router,
         boundaries_api.router,

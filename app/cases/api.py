@@ -91,14 +91,15 @@ def list_public_reports(
 )
 def get_report_by_reference(reference: str, viewer: CurrentViewer, session: Db, lang: Language) -> ReportOut:
     """A report by its short reference, as typed or dictated: one's own, or a public one."""
-    return _report(session, viewer, queries.report_by_reference(session, viewer, _canonical(reference)), lang)
+    return _report(session, viewer, queries.report_by_reference(session, viewer, canonical(reference)), lang)
 
 
-def _canonical(reference: str) -> str:
-    canonical = parse_reference(reference)
-    if canonical is None:
+def canonical(reference: str) -> str:
+    """A reference in its one form, as typed or dictated; what is none is 404."""
+    found = parse_reference(reference)
+    if found is None:
         raise NOT_FOUND.error()
-    return canonical
+    return found
 
 
 @router.get(
@@ -268,7 +269,7 @@ def get_case_by_reference(
     reference: str, request: Request, staff: Staff, session: Db, lang: Language, response: Response
 ) -> Any:
     """A case by its short reference, as typed or dictated: what an officer is told on the telephone."""
-    seen = queries.case_by_reference(session, staff, _canonical(reference))
+    seen = queries.case_by_reference(session, staff, canonical(reference))
     return _conditional(request, response, Views(session, lang).case(seen))
 
 

@@ -84,6 +84,8 @@ class Case(SQLModel, table=True):
             postgresql_where=text("state IN ('verifying', 'triage')"),
         ),
         Index("case_file_resolved", "resolved_at", postgresql_where=text("state = 'resolved'")),
+        CheckConstraint("(state = 'merged') = (merged_into IS NOT NULL)", name="case_file_merged"),
+        Index("case_file_followers", "merged_into", postgresql_where=text("merged_into IS NOT NULL")),
     )
 
     id: UUID = Field(primary_key=True)
@@ -121,6 +123,10 @@ class Case(SQLModel, table=True):
     outcome: str | None = Field(default=None, sa_type=Text)
     reject_code: str | None = Field(default=None, sa_type=Text)
     rating: str | None = Field(default=None, sa_type=Text)
+    # The surviving case of a duplicate; never itself a duplicate, so that there are no chains.
+    merged_into: UUID | None = Field(default=None, foreign_key="case_file.id")
+    # How many people beside the reporter have the same problem: see `queries.followers`.
+    supporters: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default="0"))
     head: bytes = Field(sa_type=LargeBinary)
 
 
@@ -184,7 +190,10 @@ class CasePin(SQLModel, table=True):
     """
 
     __tablename__ = "case_pin"
-    __table_args__ = (CheckConstraint("lat BETWEEN -90 AND 90 AND lon BETWEEN -180 AND 180", name="case_pin_range"),)
+    __table_args__ = (
+        CheckConstraint("lat BETWEEN -90 AND 90 AND lon BETWEEN -180 AND 180", name="case_pin_range"),
+        Index("case_pin_place", "lat", "lon"),
+    )
 
     case_id: UUID = Field(sa_column=Column(ForeignKey("case_file.id"), primary_key=True))
     seq: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
@@ -225,3 +234,14 @@ class CaseHop(SQLModel, table=True):
     accepted_at: datetime | None = Field(default=None, sa_type=_AT)
     ended_at: datetime | None = Field(default=None, sa_type=_AT)
     outcome: str | None = Field(default=None, sa_type=Text)
+
+
+class CaseSupport(SQLModel, table=True):
+    """Somebody beside the reporter who has the same problem (tôi cũng gặp), and follows the case for it."""
+
+    __tablename__ = "case_support"
+    __table_args__ = (Index("case_support_of_account", "account_id"),)
+
+    case_id: UUID = Field(primary_key=True, foreign_key="case_file.id")
+    account_id: UUID = Field(primary_key=True, foreign_key="account.id")
+    created_at: datetime = Field(sa_type=_AT)

@@ -116,9 +116,9 @@ def report_for_reader(session: Session, viewer: Viewer, report_id: UUID, *, lock
     return _seen_by_reader(session, viewer, col(Report.id) == report_id, lock=lock)
 
 
-def report_by_reference(session: Session, viewer: Viewer, reference: str) -> Seen:
+def report_by_reference(session: Session, viewer: Viewer, reference: str, *, lock: bool = False) -> Seen:
     """The same by its short reference."""
-    return _seen_by_reader(session, viewer, col(Case.reference) == reference, lock=False)
+    return _seen_by_reader(session, viewer, col(Case.reference) == reference, lock=lock)
 
 
 def _seen_by_staff(session: Session, viewer: Viewer, where: ColumnElement[bool], *, lock: bool) -> Seen:
@@ -145,6 +145,23 @@ def _one(session: Session, where: ColumnElement[bool], *, lock: bool) -> tuple[C
     if row is None:
         raise NOT_FOUND.error()
     return row
+
+
+_FOLLOWERS = text("""
+WITH joined AS (SELECT id, report_id FROM case_file WHERE merged_into = :case_id)
+SELECT account_id FROM case_support WHERE case_id = :case_id OR case_id IN (SELECT id FROM joined)
+UNION SELECT report.account_id FROM joined JOIN report ON report.id = joined.report_id
+EXCEPT SELECT report.account_id FROM case_file JOIN report ON report.id = case_file.report_id
+WHERE case_file.id = :case_id
+""")
+
+
+def followers(session: Session, case_id: UUID) -> list[UUID]:
+    """The accounts beside the reporter's that have the same problem.
+
+    Who supports the case, or one that was merged into it, and who reported such a one.
+    """
+    return list(session.execute(_FOLLOWERS, {"case_id": case_id}).scalars())
 
 
 def unit_in_force(session: Session, code: str) -> UUID:
@@ -501,6 +518,7 @@ class Views:
             status_text=rules.citizen_word(case.state, self.lang),
             commune=self.unit(case.commune_id),
             unit=self.unit(case.unit_id),
+            supporters=case.supporters,
             received_at=case.received_at,
             due_at=case.due_at if case.state in OPEN else None,
             resolved_at=case.resolved_at,
@@ -533,6 +551,7 @@ class Views:
             unit=unit.name if unit else None,
             status=case.state,
             status_text=rules.citizen_word(case.state, self.lang),
+            supporters=case.supporters,
             received_at=case.received_at,
             published_at=copy.published_at,
             resolved_at=case.resolved_at,
@@ -548,6 +567,7 @@ class Views:
             "urgency": case.urgency,
             "state": case.state,
             "summary": description[:SUMMARY_CHARS],
+            "supporters": case.supporters,
             "unit": self.unit(case.unit_id),
             "commune": self.unit(case.commune_id),
             "received_at": case.received_at,

@@ -152,6 +152,7 @@ class ReportOut(BaseModel):
     published: bool
     status: str
     status_text: str
+    supporters: int = Field(description="How many people beside the reporter have the same problem.")
     commune: UnitOut | None
     unit: UnitOut | None
     received_at: datetime
@@ -240,6 +241,7 @@ class CaseRow(BaseModel):
     urgency: str
     state: str
     summary: str
+    supporters: int
     unit: UnitOut | None
     commune: UnitOut | None
     received_at: datetime

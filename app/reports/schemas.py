@@ -109,6 +109,7 @@ class PublicReportOut(BaseModel):
     unit: str | None
     status: str
     status_text: str
+    supporters: int
     received_at: datetime
     published_at: datetime
     resolved_at: datetime | None

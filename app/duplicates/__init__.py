@@ -1,0 +1,1 @@
+"""Duplicates: the same problem told twice, supported by others, back again, or closed for show."""
