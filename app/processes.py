@@ -34,22 +34,25 @@ FETCHING = ("-m", "app.cli", "boundaries", "fetch", "--once")
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A kind of Celery worker: the modules it imports, the queues it drains, its processes on a small machine."""
+    """A kind of Celery worker: the modules it imports, the queues it drains, how many run on a small machine.
+
+    `processes` are the children of each; `copies` whole workers, so that the death of one interrupts nothing.
+    """
 
     modules: str
     queues: str
-    processes: int
+    processes: int = 1
+    copies: int = 1
 
 
 # The photo worker never loads the geometry; sending, which may be slow, never takes a process away from routing.
 WORKERS = {
-    "routing": Worker("workers.routing", "routing", 2),
+    "routing": Worker("workers.routing", "routing", copies=2),
     "messages": Worker(
         "workers.notifications,workers.housekeeping,workers.reforms,workers.seals,workers.search",
         "notifications,housekeeping,search",
-        1,
     ),
-    "media": Worker("workers.media", "media", 1),
+    "media": Worker("workers.media", "media"),
 }
 
 _READY_S = 90.0
@@ -79,13 +82,13 @@ def api_argv(*where: str) -> list[str]:
     return [sys.executable, "-m", "uvicorn", "app.main:app", *where, *quiet, *fast]
 
 
-def worker_argv(kind: str, processes: int | None = None) -> list[str]:
+def worker_argv(kind: str, processes: int | None = None, copy: int = 1) -> list[str]:
     """Build the command line of a Celery worker: `routing`, `messages` (also keeps house) or `media`."""
     worker = WORKERS[kind]
     # Gossip, mingle and heartbeat serve clusters that talk about each other; without them a start is seconds quicker.
     alone = ("--without-gossip", "--without-mingle", "--without-heartbeat")
     children = str(processes or worker.processes)
-    served = ("-Q", worker.queues, "--include", worker.modules, "-c", children, "-n", f"{kind}@%h")
+    served = ("-Q", worker.queues, "--include", worker.modules, "-c", children, "-n", f"{kind}-{copy}@%h")
     return [*_celery("workers.celery_app", "worker"), *served, *alone, "--loglevel", "WARNING"]
 
 
@@ -327,7 +330,10 @@ class Supervisor:
         _say(f"{' '.join(command)}: xong / done ({time.monotonic() - started:.1f} s)")
 
     def _start_background(self) -> None:
-        self._workers += [self._program(f"worker-{kind}", worker_argv(kind)) for kind in WORKERS]
+        for kind, worker in WORKERS.items():
+            for copy in range(1, worker.copies + 1):
+                name = f"worker-{kind}" if copy == 1 else f"worker-{kind}-{copy}"
+                self._workers.append(self._program(name, worker_argv(kind, copy=copy)))
         self._relay.append(self._program("relay", relay_argv()))
         self._scheduler.append(self._program("scheduler", scheduler_argv(self._var_dir)))
         for child in (*self._workers, *self._relay, *self._scheduler):

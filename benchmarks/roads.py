@@ -114,12 +114,12 @@ def accept(road: Road) -> Iterator[Row]:
 def whole(road: Road) -> Iterator[Row]:
     """The same until every case is routed and its notification owed, with relay and worker. Sending is not in it."""
     bare, ours = road.api(BARE), road.api(OURS)
-    relay, worker = road.system.relay(), road.system.worker("routing")
+    relay, workers = road.system.relay(), road.system.workers("routing")
 
     def routed() -> None:
         wait_for(lambda: not road.system.ask(OWED), "all routed")
 
-    pairs = [(road.sample(ours, [relay, worker], routed), road.sample(bare)) for _ in range(road.rounds + 1)][1:]
+    pairs = [(road.sample(ours, [relay, *workers], routed), road.sample(bare)) for _ in range(road.rounds + 1)][1:]
     untold = road.system.ask(UNTOLD)
     ratio = _ratio(*zip(*pairs, strict=True))
     yield Row(
@@ -130,7 +130,7 @@ def whole(road: Road) -> Iterator[Row]:
         "≤ 6",
         ratio <= 6 and untold == 0,
     )
-    road.system.stop(relay, worker)
+    road.system.stop(relay, *workers)
 
 
 def assigned(road: Road) -> Iterator[Row]:
@@ -206,7 +206,7 @@ def memory(road: Road) -> Iterator[Row]:
         road.sample(api)
     most = max(psutil.Process(pid).memory_info().rss for pid in cpu.family(api.pids)) / 1e6
     yield Row("memory of an API process after load", f"{most:.0f} MB", "", "", "≤ 200 MB", most <= 200)
-    relay, worker = system.relay(), system.worker("media")
+    relay, (worker,) = system.relay(), system.workers("media")
     yield pictures.peak(
         api.address,
         road.tokens[0],
@@ -218,7 +218,7 @@ def memory(road: Road) -> Iterator[Row]:
 
 def _workers(system: System) -> list[Program]:
     """Every worker that `make run` starts, but for the photos; who routes comes first."""
-    return [system.worker(kind) for kind in processes.WORKERS if kind != "media"]
+    return [worker for kind in processes.WORKERS if kind != "media" for worker in system.workers(kind)]
 
 
 def _routed(road: Road, rate: float, count: int, tick: Callable[[float], None] = lambda _: None) -> list[float]:

@@ -136,12 +136,17 @@ class System:
         settle(relay)
         return relay
 
-    def worker(self, kind: str) -> Program:
-        """A Celery worker as `make run` starts it, its children started."""
-        worker = self.program(f"worker-{kind}", processes.worker_argv(kind))
-        wait_for(lambda: len(worker.children()) >= processes.WORKERS[kind].processes, "the worker's children")
-        settle(worker)
-        return worker
+    def workers(self, kind: str) -> list[Program]:
+        """The Celery workers of a kind as `make run` starts them, their children started."""
+        known = processes.WORKERS[kind]
+        workers = [
+            self.program(f"worker-{kind}-{copy}", processes.worker_argv(kind, copy=copy))
+            for copy in range(1, known.copies + 1)
+        ]
+        for worker in workers:
+            wait_for(lambda worker=worker: len(worker.children()) >= known.processes, "the worker's children")  # type: ignore[misc]
+        settle(*workers)
+        return workers
 
     def program(self, name: str, argv: list[str], pass_fds: tuple[int, ...] = ()) -> Program:
         """Start a program; it is stopped with the system at the latest."""

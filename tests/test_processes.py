@@ -44,7 +44,7 @@ def is_up(address: str) -> bool:
         return False
 
 
-PARTS = {"postgres", "valkey", "api", "api-2", "relay", "routing", "messages", "media", "scheduler"}
+PARTS = {"postgres", "valkey", "api", "api-2", "relay", "routing", "routing-2", "messages", "media", "scheduler"}
 
 
 def test_the_life_of_a_system(mark: Mark) -> None:

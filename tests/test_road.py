@@ -230,7 +230,8 @@ def test_the_whole_road(town: Town, real_data: Path) -> None:
     metrics = town.http.get("/metrics").text
     assert 'http_requests_total{method="POST",route="/v1/reports",status="201"} 2.0' in metrics
     assert 'owed_rows{kind="routing"} 0.0' in metrics
-    assert f'"request_id": "{REQUEST_ID}"' in (town.var / "log" / "worker-routing.log").read_text()
+    logs = "".join(log.read_text() for log in (town.var / "log").glob("worker-routing*.log"))
+    assert f'"request_id": "{REQUEST_ID}"' in logs
     # The citizen was told at each step.
     outbox = (town.var / "outbox.jsonl").read_text()
     assert receipt["reference"] in outbox
