@@ -112,6 +112,7 @@ ROUTES: dict[str, Route] = {
     "get_case": Route(READERS),
     "get_case_by_reference": Route(READERS),
     "get_duplicates": Route(READERS),
+    "get_result_warnings": Route(READERS),
     "list_departures": Route(STAFF),
     "search_cases": Route(STAFF, query="?q=ho+ga"),
     "find_cases_by_phone": Route({"dispatcher"}, {"phone": "0912345678", "purpose": "call"}),

@@ -16,7 +16,16 @@ from app.core.http import Language
 from app.core.limits import Limit
 from app.duplicates import actions, queries, rules
 from app.duplicates.rules import Said
-from app.duplicates.schemas import DuplicatesOut, LikelyOut, ProposedOut, SimilarIn, SimilarOut, SupportOut
+from app.duplicates.schemas import (
+    DuplicatesOut,
+    LikelyOut,
+    ProposedOut,
+    SimilarIn,
+    SimilarOut,
+    SupportOut,
+    WarningOut,
+    WarningsOut,
+)
 from app.identity.policy import Citizen, Staff, check_active
 from app.media.queries import owned
 
@@ -112,3 +121,16 @@ def get_duplicates(case_id: UUID, staff: Staff, session: Db, lang: Language) -> 
         ],
         recurs=[case.reference for case in queries.recurring(session, staff, seen)],
     )
+
+
+@router.get(
+    "/cases/{case_id}/warnings", operation_id="get_result_warnings", summary="Dấu hiệu bất thường", tags=["cases"]
+)
+def get_result_warnings(case_id: UUID, staff: Staff, session: Db, lang: Language) -> WarningsOut:
+    """What should make somebody look twice at the latest result: a photo that repeats or is old, a note used again.
+
+    Warnings, never refusals. Photos count once they are processed, seconds after the result.
+    """
+    seen = cases.case_for_staff(session, staff, case_id)
+    found = queries.result_warnings(session, seen.case)
+    return WarningsOut(items=[WarningOut(code=code, text=rules.WARNINGS[code][lang == "en"]) for code in found])

@@ -5,18 +5,18 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, TextClause, text
+from sqlalchemy import ColumnElement, TextClause, and_, text
 from sqlmodel import col, select
 
 from app.cases import policy as case_policy
 from app.cases import queries as cases
-from app.cases.models import Case, CasePin, CaseSupport, quoted
+from app.cases.models import Case, CaseEvent, CaseHop, CasePhoto, CasePin, CaseSupport, CaseText, quoted
 from app.cases.queries import Seen
 from app.cases.rules import OPEN, Pin, State
 from app.catalog.queries import catalogue
 from app.core.db import Session
 from app.duplicates import rules
-from app.duplicates.rules import Match, Said
+from app.duplicates.rules import Match, Photo, Said, Suspicion
 from app.identity.policy import Viewer
 from app.media.models import Media
 from app.orgunits.queries import directory
@@ -163,6 +163,58 @@ def _near(
         for found, report, content, moved in session.exec(statement)
         if (at := moved or cases.said_place(content)) is not None
     ]
+
+
+# --- closures for show ---------------------------------------------------------------------------------------------
+
+# So many of a unit's latest results are read for notes that repeat.
+_NOTES_READ = 300
+_RESULTS = ("resolve", "propose")
+
+
+def result_warnings(session: Session, case: Case) -> list[Suspicion]:
+    """What should make somebody look twice at the latest result of a case; nothing where there is none."""
+    result = session.exec(
+        select(CaseEvent, CaseText.body)
+        .join(CaseText, _told_by_event(), isouter=True)
+        .where(CaseEvent.case_id == case.id, col(CaseEvent.verb).in_(_RESULTS))
+        .order_by(col(CaseEvent.seq).desc())
+        .limit(1)
+    ).first()
+    if result is None:
+        return []
+    event, note = result
+    before = select(Media).join(ReportMedia, col(ReportMedia.media_id) == Media.id)
+    after = select(Media).join(CasePhoto, col(CasePhoto.media_id) == Media.id)
+    return rules.suspicions(
+        case.received_at,
+        [Photo(each.dhash) for each in session.exec(before.where(ReportMedia.report_id == case.report_id))],
+        [
+            Photo(each.dhash, each.exif_taken_at)
+            for each in session.exec(after.where(CasePhoto.case_id == case.id, CasePhoto.seq == event.seq))
+        ],
+        note or "",
+        _other_notes(session, case, event.unit_id) if note and event.unit_id else [],
+    )
+
+
+def _other_notes(session: Session, case: Case, unit_id: UUID) -> Sequence[str]:
+    """The notes under a unit's latest results of other cases."""
+    latest = (
+        select(CaseHop.case_id)
+        .where(CaseHop.unit_id == unit_id, CaseHop.outcome == "resolved", CaseHop.case_id != case.id)
+        .order_by(col(CaseHop.received_at).desc())
+        .limit(_NOTES_READ)
+    )
+    return session.exec(
+        select(CaseText.body)
+        .join(CaseEvent, _told_by_event())
+        .where(col(CaseEvent.case_id).in_(latest), CaseEvent.unit_id == unit_id, col(CaseEvent.verb).in_(_RESULTS))
+    ).all()
+
+
+def _told_by_event() -> ColumnElement[bool]:
+    return and_(col(CaseText.case_id) == CaseEvent.case_id, col(CaseText.seq) == CaseEvent.seq)
 
 
 # --- shared --------------------------------------------------------------------------------------------------------

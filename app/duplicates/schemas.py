@@ -99,3 +99,16 @@ class DuplicatesOut(BaseModel):
 
     likely: list[LikelyOut]
     recurs: list[str] = Field(description="References, the latest first.")
+
+
+class WarningOut(BaseModel):
+    """Something that should make somebody look twice at a result. It proves nothing and refuses nothing."""
+
+    code: str
+    text: str
+
+
+class WarningsOut(BaseModel):
+    """All of them; none where there is no result."""
+
+    items: list[WarningOut]
