@@ -108,8 +108,11 @@ def _cases(session: Session) -> Iterator[str]:
         pins=_by_case(session, "SELECT * FROM case_pin ORDER BY case_id, seq"),
         messages=_by_case(session, "SELECT * FROM message WHERE case_id IS NOT NULL ORDER BY case_id, dedupe_key"),
     )
-    evidence = "SELECT c.*, r.category_code, p.published_at AS copied_at FROM report_content c"
-    joins = "JOIN report r ON r.id = c.report_id LEFT JOIN public_copy p ON p.report_id = c.report_id"
+    evidence = "SELECT c.*, r.category_code, p.published_at AS copied_at, a.code AS asset FROM report_content c"
+    joins = (
+        "JOIN report r ON r.id = c.report_id LEFT JOIN public_copy p ON p.report_id = c.report_id"
+        " LEFT JOIN asset a ON a.id = c.asset_id"
+    )
     contents = {row["report_id"]: row for row in _read(session, f"{evidence} {joins}")}
     units = directory(session)
     for case in _read(session, "SELECT * FROM case_file ORDER BY id"):
@@ -369,6 +372,7 @@ def _commitment(content: Row, commune: str | None) -> bytes:
         commune=commune,
         place_text=content["place_text"],
         address=content["address"],
+        asset=content["asset"],
     )
     return commit_to(bytes(content["nonce"]), evidence_text(report))
 

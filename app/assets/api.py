@@ -23,8 +23,8 @@ from app.core.ids import parse_reference
 from app.core.paging import CursorText, Limit, Page
 from app.orgunits.queries import directory, name_of
 
-# The unit a report under a category (code) at a place (lat, lon) would go to; None where a person decides.
-AnswersFor = Callable[[Session, str, float, float], UUID | None]
+# The unit a report under a category (code) at a place (lat, lon) on an asset would go to; None: a person decides.
+AnswersFor = Callable[[Session, str, float, float, UUID], UUID | None]
 _NOT_MODIFIED: dict[int | str, dict[str, Any]] = {
     304: {"description": "What the caller holds (If-None-Match) is current."}
 }
@@ -109,7 +109,7 @@ def _shown(session: Session, asset: Asset, answers_for: AnswersFor, language: La
     placement = locate(session, asset.lat, asset.lon, None, clock.now())
     kind = queries.asset_classes(session)[asset.asset_class]
     category = catalogue(session).category(asset.category_code or kind.category_code or "")
-    unit_id = answers_for(session, category.code, asset.lat, asset.lon) if category else None
+    unit_id = answers_for(session, category.code, asset.lat, asset.lon, asset.id) if category else None
     row = _row(session, asset, language)
     return AssetOut(
         **row,

@@ -86,6 +86,12 @@ def near(
     return tuple(held.rows[number].at_distance(metres) for number, metres in found)
 
 
+def scanned(session: Session, asset_id: UUID) -> Near | None:
+    """An asset whose sticker somebody scanned, as it was then: nothing is nearer."""
+    asset = session.get(Asset, asset_id)
+    return Near(asset.id, asset.code, asset.asset_class, asset.name, asset.manager_id, 0.0) if asset else None
+
+
 def asset_classes(session: Session) -> Mapping[str, ClassInfo]:
     """All classes by code in their order, retired ones as well; from memory."""
     return _classes.get(session)

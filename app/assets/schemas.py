@@ -86,7 +86,7 @@ class AssetRowOut(BaseModel):
 
 
 class AssetOut(AssetRowOut):
-    """An asset as its sticker opens it: everything a report about it begins with."""
+    """An asset as its sticker opens it: everything a report about it begins with; `code` goes into its `asset`."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -112,5 +112,7 @@ class AssetOut(AssetRowOut):
     commune: CodedOut | None = Field(description="The commune its place lies in.")
     commune_approximate: bool = Field(description="The boundaries in force are estimates; a dispatcher confirms.")
     category: CodedOut | None = Field(description="What a report about it is filed under; null: the citizen chooses.")
-    unit: CodedOut | None = Field(description="Who would get the report now; null: a dispatcher decides.")
+    unit: CodedOut | None = Field(
+        description="Who would get the report now; where a dispatcher decides, the manager who is suggested to them."
+    )
     source: str = Field(description="Who delivered the data.")

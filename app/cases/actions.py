@@ -65,6 +65,7 @@ class Owed:
     """A case that waits to be routed, with what decides where. Not an ORM object: see `advance_owed`.
 
     `lat`, `lon`, `accuracy_m`: where it lies now. `confirmed_id`: the commune a dispatcher confirmed for it.
+    `asset_id`: the asset whose sticker was scanned, until somebody moved the pin.
     """
 
     id: UUID
@@ -91,6 +92,7 @@ class Owed:
     lon: float | None
     accuracy_m: float | None
     confirmed_id: UUID | None
+    asset_id: UUID | None
     unit_id: UUID | None = None
     commune_id: UUID | None = None
 
@@ -366,7 +368,8 @@ WITH c AS MATERIALIZED (
 SELECT c.id, c.reference, c.category_code, c.urgency, c.channel, c.state, c.version, c.cycle, c.received_at,
        c.published_at, c.hidden_at, c.act_by, c.due_at, c.resolved_at, c.head, c.report_id,
        r.account_id, r.visibility, r.request_id, t.stated_unit_id, COALESCE(p.lat, t.lat), COALESCE(p.lon, t.lon),
-       COALESCE(p.accuracy_m, t.accuracy_m), c.confirmed_id
+       COALESCE(p.accuracy_m, t.accuracy_m), c.confirmed_id,
+       CASE WHEN c.pin_seq IS NULL THEN t.asset_id END
 FROM c JOIN report r ON r.id = c.report_id JOIN report_content t ON t.report_id = c.report_id
      LEFT JOIN case_pin p ON p.case_id = c.id AND p.seq = c.pin_seq
 ORDER BY c.received_at

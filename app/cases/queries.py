@@ -9,6 +9,7 @@ from geopy.distance import geodesic
 from sqlalchemy import Boolean, ColumnElement, and_, func, literal_column, text, tuple_
 from sqlmodel import col, select
 
+from app.assets.models import Asset
 from app.boundaries.models import BoundaryVersion
 from app.cases import policy, rules
 from app.cases.models import Case, CaseEvent, CaseHop, CasePhoto, CasePin, CaseText, quoted
@@ -440,6 +441,7 @@ class Views:
             moved_m=_metres(said, place),
             address=content.address,
             place_text=content.place_text,
+            asset=session.get_one(Asset, content.asset_id).code if content.asset_id else None,
             suggested=self.unit(case.suggested_id),
             commune_confirmed=case.commune_confirmed,
             candidates=[unit for each in case.candidate_ids if (unit := self.unit(each))],

@@ -283,6 +283,7 @@ class CaseOut(CaseRow):
     moved_m: int | None
     address: str | None
     place_text: str | None
+    asset: str | None = Field(description="The code on the sticker that was scanned.")
     suggested: UnitOut | None
     commune_confirmed: bool
     candidates: list[UnitOut]

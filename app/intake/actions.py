@@ -11,6 +11,7 @@ import psycopg
 import structlog
 from sqlmodel import select
 
+from app.assets.queries import asset_by_code
 from app.boundaries import queries as boundaries
 from app.cases import queries, rules
 from app.cases.actions import attach_media
@@ -24,7 +25,7 @@ from app.core.idempotency import KEY_BUSY, Stored
 from app.core.limits import Limit
 from app.deadlines import queries as deadline_queries
 from app.identity.policy import Viewer
-from app.intake.schemas import ID_TAKEN, Receipt
+from app.intake.schemas import ASSET_NOT_IN_USE, ID_TAKEN, Receipt
 from app.reports.models import Report
 from app.reports.rules import plausible
 from app.reports.schemas import ReportIn, evidence_text
@@ -57,9 +58,10 @@ key AS (
     FROM rep),
 content AS (
     INSERT INTO report_content (report_id, description, lat, lon, accuracy_m, stated_unit_id, place_text,
-                                address, nonce)
+                                address, asset_id, nonce)
     SELECT id, %(description)s::text, %(lat)s::float8, %(lon)s::float8, %(accuracy_m)s::float8,
-           %(stated_unit_id)s::uuid, %(place_text)s::text, %(address)s::text, %(nonce)s::bytea FROM rep),
+           %(stated_unit_id)s::uuid, %(place_text)s::text, %(address)s::text, %(asset_id)s::uuid,
+           %(nonce)s::bytea FROM rep),
 opened AS (
     INSERT INTO case_file (id, report_id, reference, category_code, urgency, channel, state, version, cycle,
                            received_at, updated_at, act_by, head)
@@ -175,11 +177,22 @@ def _check_place(session: Session, body: ReportIn, at: datetime) -> UUID | None:
     return queries.commune_on(session, body.commune, clock.local_day(at), "/commune")
 
 
+def scanned_id(session: Session, code: str | None, at: datetime) -> UUID | None:
+    """The asset whose sticker was scanned; a code of nothing in use is refused."""
+    if code is None:
+        return None
+    asset = asset_by_code(session, code, clock.local_day(at))
+    if asset is None:
+        raise ASSET_NOT_IN_USE.error(pointer="/asset", code=code)
+    return asset.id
+
+
 def _intake_row(session: Session, citizen: Viewer, body: ReportIn, key: UUID, lang: Lang) -> dict[str, Any]:
     """All values of the intake statement, with event 1 hashed; refuses what cannot be a report."""
     account_id, received_at = citizen.id, clock.now()
     category = queries.offered_category(session, body.category)
     stated_unit_id = _check_place(session, body, received_at)
+    asset_id = scanned_id(session, body.asset, received_at)
     payload = body.model_dump_json().encode()
     state = State.ROUTING if category.trusted else State.VERIFYING
     case_id, nonce = ids.uuid7(), os.urandom(rules.NONCE_BYTES)
@@ -237,6 +250,7 @@ def _intake_row(session: Session, citizen: Viewer, body: ReportIn, key: UUID, la
         "stated_unit_id": stated_unit_id,
         "place_text": body.place_text,
         "address": body.address,
+        "asset_id": asset_id,
         "nonce": nonce,
         "state": state.value,
         "policy_id": policy_id,

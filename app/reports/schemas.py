@@ -9,6 +9,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from app.core import text
+from app.core.ids import parse_reference
 
 DESCRIPTION_MAX = 5000
 MEDIA_MAX = 10
@@ -24,11 +25,21 @@ def _clean(value: str) -> str:
 Text = Annotated[str, AfterValidator(_clean)]
 
 
+def _sticker(value: str) -> str:
+    """The code on a sticker as it is stored, however it was typed."""
+    if (code := parse_reference(value)) is None:
+        raise PydanticCustomError("bad_asset_code", "this is no code of a sticker", {})
+    return code
+
+
 def each_once(ids: list[UUID]) -> list[UUID]:
     """`ids`, refused where one is named twice: a photo stands in one place."""
     if len(set(ids)) != len(ids):
         raise PydanticCustomError("media_repeated", "a media id is named twice", {})
     return ids
+
+
+Sticker = Annotated[str, Field(max_length=20), AfterValidator(_sticker)]
 
 
 class LocationIn(BaseModel):
@@ -68,6 +79,9 @@ class ReportIn(BaseModel):
     commune: str | None = Field(default=None, max_length=20, description="Commune code, where there is no fix.")
     place_text: Annotated[Text, Field(max_length=300)] | None = None
     address: Annotated[Text, Field(max_length=300)] | None = None
+    asset: Sticker | None = Field(
+        default=None, description="The code on the scanned sticker, as in `get_asset`.", examples=["7KQ4-M2XT"]
+    )
     occurred_at: AwareDatetime | None = None
     sent_at: AwareDatetime | None = None
     media_ids: Annotated[list[UUID], Field(max_length=MEDIA_MAX), AfterValidator(each_once)] = []
@@ -87,6 +101,8 @@ class ReportIn(BaseModel):
 def evidence_text(body: ReportIn) -> str:
     """What event 1 commits to: everything the citizen said about what and where, as canonical JSON."""
     said = body.model_dump(mode="json", include={"description", "location", "commune", "place_text", "address"})
+    if body.asset is not None:  # reports without one commit to the same bytes as before there were assets
+        said["asset"] = body.asset
     return json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 

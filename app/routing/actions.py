@@ -166,7 +166,13 @@ def _decided(session: Session, case: Owed) -> Routed:
         point = (case.lat, case.lon, case.accuracy_m or 0.0)
     category = _category(session, case)
     decision, placement = decision_for(
-        session, category, point, case.stated_unit_id, case.received_at, confirmed_id=case.confirmed_id
+        session,
+        category,
+        point,
+        case.stated_unit_id,
+        case.received_at,
+        confirmed_id=case.confirmed_id,
+        asset_id=case.asset_id,
     )
     return Routed(
         case,
@@ -222,11 +228,17 @@ def _correct(session: Session, seen: Seen, why: str, correction: Callable[[], bo
 
 def _answer(session: Session, case: Case) -> Decision:
     """What the machine says to a case as it now stands."""
-    stated_id = session.get_one(ReportContent, case.report_id).stated_unit_id
+    said = session.get_one(ReportContent, case.report_id)
     confirmed_id = case.commune_id if case.commune_confirmed else None
     place = place_of(session, case)
     decision, _ = decision_for(
-        session, _category(session, case), place, stated_id, case.received_at, confirmed_id=confirmed_id
+        session,
+        _category(session, case),
+        place,
+        said.stated_unit_id,
+        case.received_at,
+        confirmed_id=confirmed_id,
+        asset_id=said.asset_id if case.pin_seq is None else None,
     )
     return decision
 

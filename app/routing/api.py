@@ -21,6 +21,7 @@ from app.core.http import Language
 from app.core.idempotency import RequiredKey, Stored
 from app.core.paging import CursorText, Limit, Page
 from app.identity.policy import Staff, Viewer, require
+from app.intake.actions import scanned_id
 from app.orgunits.queries import directory
 from app.reports.schemas import Text
 from app.routing import actions, queries
@@ -57,7 +58,8 @@ def dry_run_routing(body: DryRunIn, staff: Staff, session: Db, lang: Language) -
     if body.location is not None:
         point = (body.location.lat, body.location.lon, body.location.accuracy_m)
         check_location(session, *point, at)
-    considered = queries.consider(session, category, point, stated, at)
+    asset_id = scanned_id(session, body.asset, at)
+    considered = queries.consider(session, category, point, stated, at, asset_id=asset_id)
     decision, placement, views = considered.decision, considered.placement, Views(session, lang)
     return DecisionOut(
         unit=views.unit(decision.unit_id),

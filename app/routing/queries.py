@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import case, func, or_, text, tuple_
 from sqlmodel import col, select
 
-from app.assets.queries import ClassInfo, asset_classes, near
+from app.assets.queries import ClassInfo, Near, asset_classes, near, scanned
 from app.boundaries.models import Boundary
 from app.boundaries.queries import Placement, boundaries_in_force, heir, locate
 from app.cases.models import Case, CaseEvent, CasePin
@@ -188,14 +188,18 @@ def decision_for(
     received_at: datetime,
     *,
     confirmed_id: UUID | None = None,
+    asset_id: UUID | None = None,
 ) -> tuple[Decision, Placement | None]:
     """Where a report goes, by the rules and boundaries in force when it was received.
 
     `point` is latitude, longitude (WGS 84 degrees) and accuracy in metres. A commune that a dispatcher confirmed for it
-    is certain, whatever the boundaries are worth. A unit that has ended since is replaced by its successor; where that
-    is not clear a person decides.
+    is certain, whatever the boundaries are worth. The asset whose sticker was scanned is the nearest, whatever the
+    phone believes of its place; its manager is suggested where nothing decides. A unit that has ended since is replaced
+    by its successor; where that is not clear a person decides.
     """
-    considered = consider(session, category, point, stated_id, received_at, confirmed_id=confirmed_id)
+    considered = consider(
+        session, category, point, stated_id, received_at, confirmed_id=confirmed_id, asset_id=asset_id
+    )
     return considered.decision, considered.placement
 
 
@@ -207,6 +211,7 @@ def consider(
     received_at: datetime,
     *,
     confirmed_id: UUID | None = None,
+    asset_id: UUID | None = None,
     book: RuleBook | None = None,
 ) -> Considered:
     """`decision_for` with its reasons; with `book` by other rules than those stored."""
@@ -227,8 +232,13 @@ def consider(
         )
     if confirmed_id is not None:
         place = replace(place, commune_id=confirmed_id, approximate=False)
-    subject = subject_of(units, category, at.date())
-    decision = _in_office(session, units, decide(subject, place, rules, at), point)
+    subject, asset = subject_of(units, category, at.date()), scanned(session, asset_id) if asset_id else None
+    if asset is not None:
+        place = replace(place, near=(_nearby(asset), *place.near))
+    decision = decide(subject, place, rules, at)
+    if asset is not None and decision.unit_id is None and asset.manager_id is not None:
+        decision = replace(decision, suggested_id=asset.manager_id)
+    decision = _in_office(session, units, decision, point)
     return Considered(subject, place, rules, at, decision, placement)
 
 
@@ -273,7 +283,11 @@ def _near(session: Session, rules: Iterable[RuleRow], point: Point, at: datetime
         return ()
     classes = {rule.asset_class for rule in asking if rule.asset_class}
     found = near(session, point[0], point[1], max(rule.within_m for rule in asking), at, classes=classes)
-    return tuple(Nearby(each.asset_class, each.distance_m, each.manager_id, each.name or each.code) for each in found)
+    return tuple(map(_nearby, found))
+
+
+def _nearby(asset: Near) -> Nearby:
+    return Nearby(asset.asset_class, asset.distance_m, asset.manager_id, asset.name or asset.code)
 
 
 def _holds_about(rule: RuleRow, day: date) -> bool:
@@ -417,17 +431,27 @@ def replay(session: Session, before: RuleBook, after: RuleBook, categories: Iter
         *place_columns(),
         col(ReportContent.stated_unit_id),
         case((col(Case.commune_confirmed), col(Case.commune_id))),
+        case((col(Case.pin_seq).is_(None), col(ReportContent.asset_id))),
     )
     newest = chosen.with_only_columns(*columns).order_by(col(CaseEvent.at).desc()).limit(MOST_REPLAYED)
     rows = session.execute(newest).all()
     moved = []
-    for reference, code, received_at, lat, lon, stated_id, confirmed_id in rows:
+    for reference, code, received_at, lat, lon, stated_id, confirmed_id, asset_id in rows:
         category = catalogue(session).category(code)
         if category is None:
             continue
         point = None if lat is None or lon is None else (lat, lon, 0.0)
         one, other = (
-            consider(session, category, point, stated_id, received_at, confirmed_id=confirmed_id, book=book)
+            consider(
+                session,
+                category,
+                point,
+                stated_id,
+                received_at,
+                confirmed_id=confirmed_id,
+                asset_id=asset_id,
+                book=book,
+            )
             for book in (before, after)
         )
         if one.decision.unit_id != other.decision.unit_id:
@@ -459,12 +483,12 @@ def cases_that_move(
     return moved
 
 
-def unit_for(session: Session, category: str, lat: float, lon: float) -> UUID | None:
-    """The unit that a report under a category (code) at a point (degrees) would go to now; None: a person decides."""
+def unit_for(session: Session, category: str, lat: float, lon: float, asset_id: UUID) -> UUID | None:
+    """The unit that a report about an asset under a category (code) would go to now; None: a person decides."""
     known = catalogue(session).category(category)
     if known is None:
         return None
-    return decision_for(session, known, (lat, lon, 0.0), None, clock.now())[0].unit_id
+    return decision_for(session, known, (lat, lon, 0.0), None, clock.now(), asset_id=asset_id)[0].unit_id
 
 
 # In words ----------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from app.cases.schemas import UnitOut
 from app.core.errors import Problem
 from app.core.packfile import PackModel
-from app.reports.schemas import LocationIn, Text
+from app.reports.schemas import LocationIn, Sticker, Text
 from app.routing.rules import REASONS, WITHIN_M, Area, Example, Nearby, Place, RuleRow, Verdict
 
 # Refusals ----------------------------------------------------------------------------------------------------------
@@ -103,6 +103,7 @@ class DryRunIn(BaseModel):
     category: Annotated[str, Field(min_length=1, max_length=60)]
     location: LocationIn | None = None
     commune: Annotated[str, Field(max_length=20)] | None = None
+    asset: Sticker | None = None
     at: Moment | None = None
 
 
