@@ -477,8 +477,12 @@ def units_cancel(change: Annotated[UUID, typer.Argument(help="The id of a change
 
 
 @units.command("happen")
-def units_happen() -> None:
+def units_happen(
+    again: Annotated[bool, typer.Option("--again", help="Also try the cases once more that were given up.")] = False,
+) -> None:
     """Do now what the scheduler does every minute: apply what is due, hand over what ended units still hold."""
+    if again:
+        reforms.try_again()
     reforms.happen()
 
 

@@ -168,6 +168,7 @@ def advance(
     rule = _allowed_rule(case, queries.standing(session, case, report), verb, actor, at)
     case.version += 1
     if verb == "reopen":
+        unit_id = _successor(session, case)
         case.cycle += 1
         case.outcome = case.rating = None  # of the cycle before; the history keeps them
     _move_clocks(session, case, rule, unit_id or case.unit_id, at)
@@ -190,6 +191,15 @@ def advance(
             dedupe_key=f"{case.id}:{case.version}",
         )
     return case.version
+
+
+def _successor(session: Session, case: Case) -> UUID | None:
+    """The unit that stands in the place of the one that had the case; None where only a person can tell.
+
+    Without one the case is reopened where it was: what a unit that has ended holds goes to a person within a minute.
+    """
+    assert case.unit_id is not None
+    return boundaries.heir(session, case.unit_id, queries.place_of(session, case), clock.local_day(clock.now()))
 
 
 def _allowed_rule(case: Case | Owed, standing: rules.Standing, verb: str, actor: Actor, at: datetime) -> rules.Rule:

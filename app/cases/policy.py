@@ -7,6 +7,7 @@ from sqlmodel import col
 
 from app.cases.models import Case, CaseHop
 from app.cases.rules import AT_UNIT, SHOWABLE, STAFF, Who
+from app.core import clock
 from app.identity.policy import Viewer
 from app.orgunits.queries import Directory
 from app.reports.models import Report
@@ -88,17 +89,15 @@ def visible_to(viewer: Viewer, directory: Directory) -> ColumnElement[bool]:
         return false()
     if _reads_province(viewer):
         return true()
-    units = viewer.units(UNIT_READERS, directory)
-    if units is None:
-        return true()
-    return col(Case.unit_id).in_(units)
+    units = _units(viewer, UNIT_READERS, directory)
+    return true() if units is None else col(Case.unit_id).in_(units)
 
 
 def left(viewer: Viewer, directory: Directory) -> ColumnElement[bool]:
     """Stays, over or not, at the units whose cases somebody may read: that a case was there is no secret to them."""
     if viewer.kind != "staff":
         return false()
-    units = None if _reads_province(viewer) else viewer.units(UNIT_READERS, directory)
+    units = None if _reads_province(viewer) else _units(viewer, UNIT_READERS, directory)
     return true() if units is None else col(CaseHop.unit_id).in_(units)
 
 
@@ -109,5 +108,14 @@ def _reads_province(viewer: Viewer) -> bool:
 def _holds(viewer: Viewer, roles: tuple[str, ...], case: Case, directory: Directory) -> bool:
     if case.unit_id is None:
         return False
-    units = viewer.units(roles, directory)
+    units = _units(viewer, roles, directory)
     return units is None or case.unit_id in units
+
+
+def _units(viewer: Viewer, roles: tuple[str, ...], directory: Directory) -> frozenset[UUID] | None:
+    """The units in which a role counts, with those that ended and that they follow as a whole; None: the province.
+
+    What was done stays at the unit that did it: its one heir reads it, and answers for it should it come back.
+    """
+    units = viewer.units(roles, directory)
+    return None if units is None else directory.standing_for(units, clock.local_day(clock.now()))

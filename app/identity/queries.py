@@ -12,7 +12,7 @@ from sqlmodel.sql.expression import Select
 from app.core import clock, crypto
 from app.core.db import Session
 from app.core.errors import UNAUTHENTICATED
-from app.identity.models import Account, Credential, Identity, Membership
+from app.identity.models import Account, AuditEntry, Credential, Identity, Membership
 from app.identity.policy import Viewer
 from app.identity.rules import Role, masked_email, masked_phone
 from app.identity.schemas import ConsentOut, GrantOut, MeOut, PersonOut, StaffOut
@@ -156,6 +156,30 @@ def held_in(session: Session, unit_ids: Collection[UUID], at: datetime) -> Seque
         col(Membership.unit_id).in_(unit_ids), or_(col(Membership.valid_to).is_(None), col(Membership.valid_to) > at)
     )
     return session.exec(statement.order_by(col(Membership.id))).all()
+
+
+@dataclass(frozen=True, slots=True)
+class Lapsed:
+    """A role that ended with its unit."""
+
+    account_id: UUID
+    role: str
+    unit_id: UUID
+
+
+def lapsed_roles(session: Session, unit_ids: Collection[UUID]) -> list[Lapsed]:
+    """The roles that lapsed because these units ended, as `actions.follow_units` left it in the audit rows."""
+    unit = col(AuditEntry.before)["unit_id"].astext
+    rows = session.execute(
+        select(AuditEntry.subject, col(AuditEntry.before)["role"].astext, unit)
+        .where(
+            AuditEntry.topic == "staff",
+            col(AuditEntry.after)["lapsed"].astext.is_not(None),
+            unit.in_([str(each) for each in unit_ids]),
+        )
+        .order_by(col(AuditEntry.at), col(AuditEntry.id))
+    )
+    return [Lapsed(UUID(account), role, UUID(of)) for account, role, of in rows]
 
 
 _STAFF = select(Account, Identity).join(Identity).where(Account.kind == "staff")

@@ -79,6 +79,7 @@ class Directory:
         for each in succession:
             self._onward[each.from_id].append(each)
             self._back[each.to_id].append(each)
+        self._inherited: tuple[date, Mapping[UUID, list[UUID]]] = (date.min, {})
         self._past: dict[UUID, list[Past]] = defaultdict(list)
         for earlier in sorted(past, key=lambda each: each.until):
             self._past[earlier.unit_id].append(earlier)
@@ -137,6 +138,18 @@ class Directory:
     def ended(self, on: date) -> frozenset[UUID]:
         """The units that have ended by a local day."""
         return frozenset(unit.id for unit in self.units if unit.valid_to is not None and unit.valid_to <= on)
+
+    def standing_for(self, units: frozenset[UUID], on: date) -> frozenset[UUID]:
+        """`units`, and every unit that has ended and whose one heir on a local day is among them."""
+        day, before = self._inherited
+        if day != on:
+            found: dict[UUID, list[UUID]] = defaultdict(list)
+            for each in self.ended(on):
+                if (heir := self.heirs(each, on).only) is not None:
+                    found[heir].append(each)
+            before = found
+            self._inherited = on, found  # in one assignment: threads share the directory
+        return units.union(*(before[each] for each in units if each in before))
 
     def past(self, unit_id: UUID, /) -> tuple[Past, ...]:
         """What a unit was called and stood under before, the earliest first."""

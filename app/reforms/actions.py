@@ -12,7 +12,7 @@ from uuid import UUID
 
 import structlog
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import col, delete, select
+from sqlmodel import col, delete, select, update
 
 from app.boundaries.queries import heir
 from app.cases.actions import SYSTEM, advance
@@ -35,6 +35,8 @@ from app.reports.models import Report
 
 TOPIC = "unit_change"
 CHUNK = 100
+# After so many failures a case is no longer tried by itself: a person sees it.
+MAX_ATTEMPTS = 5
 log = structlog.get_logger("reforms")
 
 
@@ -231,8 +233,8 @@ def _follow_staff(session: Session) -> None:
 def follow_cases(chunk: int = CHUNK) -> int:
     """Hand the open cases of units that have ended to their heirs; returns how many were moved.
 
-    One transaction a chunk. When one fails, its cases are tried alone, so that one poison row holds up nobody; it stays
-    owed, is logged on every beat and counted in `open_cases` of its change.
+    One transaction a chunk. When one fails, its cases are tried alone, so that one poison row holds up nobody. What
+    fails five times goes to a dispatcher; should even that fail, it is left alone and named in `stuck` of its change.
     """
     moved, after = 0, UUID(int=0)
     while True:
@@ -260,8 +262,31 @@ def _alone(case_id: UUID) -> bool:
                 _follow(session, case, report)
     except Exception:
         log.exception("succession_failed", case_id=str(case_id))
-        return False
+        return _given_up(case_id)
     return bool(owed)
+
+
+def _given_up(case_id: UUID) -> bool:
+    """Count the failure; the last one hands the case to a dispatcher, if that can be done at all."""
+    with transaction() as session:
+        case = session.get_one(Case, case_id, with_for_update=True)
+        case.follow_attempts += 1
+        if case.follow_attempts < MAX_ATTEMPTS:
+            return False
+    try:
+        with transaction() as session:
+            case = session.get_one(Case, case_id, with_for_update=True)
+            _orphan(session, case, session.get_one(Report, case.report_id), "failed")
+    except Exception:
+        log.exception("succession_given_up", case_id=str(case_id))
+        return False
+    return True
+
+
+def try_again() -> None:
+    """Let what was given up be tried once more, after its cause was repaired."""
+    with transaction() as session:
+        session.exec(update(Case).where(col(Case.follow_attempts) > 0).values(follow_attempts=0))
 
 
 def _owed(
@@ -272,7 +297,7 @@ def _owed(
     statement = (
         select(Case, Report)
         .join(Report, col(Report.id) == Case.report_id)
-        .where(col(Case.unit_id).in_(ended), col(Case.state).in_(AT_UNIT))
+        .where(col(Case.unit_id).in_(ended), col(Case.state).in_(AT_UNIT), col(Case.follow_attempts) < MAX_ATTEMPTS)
         .order_by(col(Case.id))
         .limit(limit)
         .with_for_update(of=Case, skip_locked=True)
@@ -289,6 +314,10 @@ def _follow(session: Session, case: Case, report: Report) -> None:
     if to is not None:
         advance(session, case, report, "succeed", SYSTEM, unit_id=to)
         return
-    reason = "unit_split" if directory(session).heirs(case.unit_id, today).units else "unit_abolished"
+    is_split = directory(session).heirs(case.unit_id, today).units
+    _orphan(session, case, report, "unit_split" if is_split else "unit_abolished")
+
+
+def _orphan(session: Session, case: Case, report: Report, reason: str) -> None:
     advance(session, case, report, "orphan", SYSTEM, code=reason)
     case.route_reason = reason

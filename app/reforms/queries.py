@@ -18,7 +18,7 @@ from app.core.db import Session
 from app.core.errors import NOT_FOUND, DomainError
 from app.core.http import Lang
 from app.identity.models import Membership
-from app.identity.queries import held_in, staff_names
+from app.identity.queries import held_in, lapsed_roles, staff_names
 from app.orgunits.queries import Directory, directory, name_of
 from app.orgunits.schemas import Kind
 from app.reforms.models import UnitChange, UnitChangeStaff, UnitChangeUnit
@@ -28,6 +28,7 @@ from app.reforms.schemas import (
     CasesGoOut,
     CategoryNamedOut,
     ChangedUnitOut,
+    LapsedRoleOut,
     PreviewOut,
     RuleNamedOut,
     StaffGoOut,
@@ -150,7 +151,28 @@ class Shown:
             cancelled_at=row.cancelled_at,
             cancelled_by=row.cancelled_by,
             open_cases=len(self._open_cases(sources)) if row.kind in ENDING and not row.cancelled_at else 0,
+            stuck=self._stuck(sources) if row.kind in ENDING and row.applied_at else [],
+            lapsed_roles=self._lapsed(sources) if row.kind in ENDING and row.applied_at else [],
         )
+
+    def _stuck(self, unit_ids: Collection[UUID]) -> list[str]:
+        failed = select(Case.reference).where(
+            col(Case.unit_id).in_(unit_ids), col(Case.state).in_(AT_UNIT), col(Case.follow_attempts) > 0
+        )
+        return list(self.session.exec(failed.order_by(Case.reference)))
+
+    def _lapsed(self, unit_ids: Collection[UUID]) -> list[LapsedRoleOut]:
+        found = lapsed_roles(self.session, unit_ids)
+        names = staff_names(self.session, {each.account_id for each in found})
+        return [
+            LapsedRoleOut(
+                account_id=each.account_id,
+                name=names.get(each.account_id, ""),
+                role=each.role,
+                unit=self.brief(each.unit_id).code,
+            )
+            for each in found
+        ]
 
     def preview(self, row: UnitChange) -> PreviewOut:
         """What a planned change will do, as things stand now."""

@@ -134,6 +134,15 @@ class ChangedUnitOut(BaseModel):
     part: Literal["source", "begins", "receives"]
 
 
+class LapsedRoleOut(BaseModel):
+    """A role that ended with its unit and was not opened anew elsewhere."""
+
+    account_id: UUID
+    name: str
+    role: str
+    unit: str = Field(description="Code of the unit that ended.")
+
+
 class UnitChangeOut(BaseModel):
     """A planned, applied or cancelled change of units."""
 
@@ -154,6 +163,12 @@ class UnitChangeOut(BaseModel):
     cancelled_at: datetime | None
     cancelled_by: UUID | None
     open_cases: int = Field(description="Open cases that are still at the units that end.")
+    stuck: list[str] = Field(
+        description="References of those that could not be handed over; `phananh units happen --again` tries once more."
+    )
+    lapsed_roles: list[LapsedRoleOut] = Field(
+        description="Roles that ended with their unit because nobody said to which of several units they follow."
+    )
 
 
 class ChangesOut(BaseModel):

@@ -9,8 +9,13 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import delete
 from sqlmodel import Session, col, select
+from typer.testing import CliRunner
 
+from app.boundaries import queries as boundaries
 from app.cases.models import Case, CaseHop
+from app.cases.queries import case_for_staff
+from app.cases.rules import Who
+from app.cli import cli
 from app.core import clock, versioned
 from app.core.db import transaction
 from app.embedded import Database
@@ -20,7 +25,7 @@ from app.orgunits.actions import load_units
 from app.orgunits.models import Unit
 from app.orgunits.queries import Directory, directory
 from app.orgunits.rules import unit_id
-from app.reforms.actions import happen, plan
+from app.reforms.actions import MAX_ATTEMPTS, happen, plan
 from app.reforms.models import UnitChange
 from app.reforms.queries import Shown, one
 from app.reforms.rules import Change, ChangeKind, Target
@@ -149,8 +154,8 @@ def test_roles_follow_by_the_mapping_or_lapse(session: Session) -> None:
     session.add(Membership(account_id=both.id, role="officer", unit_id=make.unit_id(session, C)))
     session.flush()
     role = session.exec(select(Membership.id).where(Membership.account_id == mapped.account_id)).one()
-    planned(session, "split", A, targets=(NEW, OTHER), staff=((role, "90002"),))
-    planned(session, "merge", B, targets=(Target(C),))
+    split = planned(session, "split", A, targets=(NEW, OTHER), staff=((role, "90002"),))
+    merge = planned(session, "merge", B, targets=(Target(C),))
     at(EVE)
     assert [len(_units(session, each, EVE)) for each in (mapped, lapsing, merged, both)] == [1, 1, 1, 2]
     at(MORNING)
@@ -165,6 +170,11 @@ def test_roles_follow_by_the_mapping_or_lapse(session: Session) -> None:
     assert _units(session, lapsing, MORNING + timedelta(days=61)) == []
     told = session.exec(select(AuditEntry.after).where(AuditEntry.subject == str(lapsing.account_id))).all()
     assert [entry for entry in told if entry and "lapsed" in entry] == [{"lapsed": "the unit ended"}]
+    # Whoever looks at the change afterwards sees whose role it took.
+    (lapsed,) = Shown(session, "vi").change(one(session, split.id)).lapsed_roles
+    assert (lapsed.account_id, lapsed.role, lapsed.unit) == (lapsing.account_id, "officer", A)
+    assert lapsed.name
+    assert Shown(session, "vi").change(one(session, merge.id)).lapsed_roles == []
 
 
 def _units(session: Session, viewer: Any, moment: datetime) -> list[UUID | None]:
@@ -223,13 +233,111 @@ def test_a_row_that_cannot_be_moved_holds_up_nobody(committed: Database) -> None
         row = plan(session, [Change("merge", (A,), (Target(B),))], effective=DAY, decision="1", actor_id=None)[0]
         poison = sorted(opened)[2]
         session.execute(delete(CaseHop).where(col(CaseHop.case_id) == poison))
-    for _ in range(2):
+    for _ in range(MAX_ATTEMPTS + 2):
         at(MORNING)
     with transaction() as session:
         where = {case.id: case.unit_id for case in session.exec(select(Case))}
         assert {case_id for case_id, unit_id_ in where.items() if unit_id_ == unit.id} == {poison}
         assert set(where.values()) == {unit.id, unit_id(B, date(2025, 7, 1))}
-        assert Shown(session, "vi").change(one(session, row.id)).open_cases == 1
+        shown = Shown(session, "vi").change(one(session, row.id))
+        stuck = session.get_one(Case, poison)
+        assert (shown.open_cases, shown.stuck, stuck.follow_attempts) == (1, [stuck.reference], MAX_ATTEMPTS)
+        # Until it is repaired the heir's people see it, and may act on it.
+        with clock.travelled(MORNING):
+            officer = make.staff(session, "officer", B)
+            assert Who.OFFICER in case_for_staff(session, officer, poison).capacities
+        session.add(
+            CaseHop(case_id=poison, started_seq=2, cycle=1, unit_id=unit.id, received_at=MORNING - timedelta(days=1))
+        )
+    at(MORNING)
+    with transaction() as session:
+        assert session.get_one(Case, poison).unit_id == unit.id
+    with clock.travelled(MORNING):
+        assert CliRunner().invoke(cli, ["units", "happen", "--again"]).exit_code == 0
+    with transaction() as session:
+        assert session.get_one(Case, poison).unit_id == unit_id(B, date(2025, 7, 1))
+        assert Shown(session, "vi").change(one(session, row.id)).stuck == []
+
+
+def test_what_cannot_follow_though_it_could_move_goes_to_a_person(
+    client: TestClient, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case_id = make.routed(session, client, make.citizen(session), within=A)
+    planned(session, "merge", A, targets=(Target(B),))
+    heir = boundaries.heir
+
+    def no_answer(*given: Any) -> UUID | None:
+        if given[1] == unit_id(A, date(2025, 7, 1)):
+            raise RuntimeError("no answer")
+        return heir(*given)
+
+    monkeypatch.setattr("app.reforms.actions.heir", no_answer)
+    for beat in range(MAX_ATTEMPTS):
+        session.expire_all()
+        assert session.get_one(Case, case_id).follow_attempts == beat
+        at(MORNING)
+    session.expire_all()
+    case = session.get_one(Case, case_id)
+    assert (case.state, case.unit_id, case.route_reason) == ("triage", None, "failed")
+    assert problems(session) == []
+
+
+# --- what was done already ------------------------------------------------------------------------------------------
+
+
+def resolved(client: TestClient, session: Session, unit: str) -> UUID:
+    """A case that the unit finished; its id."""
+    case_id = make.routed(session, client, make.citizen(session), within=unit)
+    officer = make.staff(session, "officer", unit)
+    session.commit()
+    for verb, body in (("accept", None), ("start", None), ("resolve", {"outcome": "fixed", "note": "Đã sửa xong."})):
+        assert make.move(client, officer, case_id, verb, body).status_code == 200
+    return case_id
+
+
+def test_what_was_done_stays_where_it_was_and_its_heir_reads_it_and_gets_it_back(
+    client: TestClient, session: Session
+) -> None:
+    case_id = resolved(client, session, A)
+    planned(session, "merge", A, targets=(Target(B),))
+    with clock.travelled(EVE):
+        colleague, stranger = make.staff(session, "officer", B), make.staff(session, "officer", C)
+        dispatcher = make.staff(session, "dispatcher")
+        session.commit()
+        assert client.get(f"/v1/cases/{case_id}", headers=make.bearer(colleague)).status_code == 404
+    at(MORNING)
+    with clock.travelled(MORNING):
+        # As it was: the unit that did it is named. As it is: who followed reads it, nobody else.
+        seen = client.get(f"/v1/cases/{case_id}", headers=make.bearer(colleague))
+        assert (seen.status_code, seen.json()["unit"]["code"], seen.json()["state"]) == (200, A, "resolved")
+        listed = client.get("/v1/cases?queue=resolved", headers=make.bearer(colleague)).json()["items"]
+        assert [row["unit"]["code"] for row in listed] == [A]
+        assert client.get(f"/v1/cases/{case_id}", headers=make.bearer(stranger)).status_code == 404
+        reopened = make.move(client, dispatcher, case_id, "reopen", {"reason": "Vẫn còn hỏng."})
+        assert (reopened.status_code, reopened.json()["unit"]["code"]) == (200, B)
+        assert "accept" in client.get(f"/v1/cases/{case_id}", headers=make.bearer(colleague)).json()["allowed_actions"]
+        assert [(hop["unit"]["code"], hop["outcome"]) for hop in reopened.json()["hops"]] == [
+            (A, "resolved"),
+            (B, None),
+        ]
+    with clock.travelled(DAYS_LATE):
+        assert problems(session) == []
+
+
+def test_reopened_after_a_split_the_place_decides_or_a_person(client: TestClient, session: Session) -> None:
+    case_id = resolved(client, session, A)
+    planned(session, "split", A, targets=(NEW, OTHER))
+    at(MORNING)
+    with clock.travelled(MORNING):
+        dispatcher = make.staff(session, "dispatcher")
+        session.commit()
+        assert make.move(client, dispatcher, case_id, "reopen", {"reason": "Vẫn còn hỏng."}).status_code == 200
+    at(MORNING)
+    session.expire_all()
+    case = session.get_one(Case, case_id)
+    assert (case.state, case.unit_id, case.route_reason) == ("triage", None, "unit_split")
+    with clock.travelled(DAYS_LATE):
+        assert problems(session) == []
 
 
 def test_a_fault_in_one_change_stops_no_other(session: Session) -> None:
