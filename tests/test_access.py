@@ -100,6 +100,7 @@ ROUTES: dict[str, Route] = {
     "search_reports": Route(EVERYBODY, query="?q=ho+ga"),
     "get_report_by_reference": Route({"author"}),
     "get_report": Route({"author"}),
+    "get_promise_slip": Route({"author"}),
     "list_my_reports": Route(CITIZENS),
     "withdraw_report": Route({"author"}, {}),
     "add_information": Route({"author"}, {"text": "Thêm."}),

@@ -51,7 +51,9 @@ def test_2_no_get_changes_anything(client: TestClient, session: Session) -> None
     case_id = make.routed(session, client, citizen, within=HOME)
     dispatcher = make.staff(session, "dispatcher")
     make.move(client, dispatcher, case_id, "publish", {})
-    people = [PUBLIC, citizen, make.staff(session, "officer", HOME), dispatcher, make.staff(session, "administrator")]
+    officer = make.staff(session, "officer", HOME)
+    make.move(client, officer, case_id, "accept")
+    people = [PUBLIC, citizen, officer, dispatcher, make.staff(session, "administrator")]
     case = session.get_one(Case, case_id)
     values = {"case_id": case_id, "report_id": case.report_id, "reference": case.reference, "code": HOME}
     values |= {"media_id": case_id, "size": "large", "token": "x"}
@@ -105,7 +107,7 @@ def test_15_a_case_moved_before_its_first_message_left_still_tells_both(client: 
     make.move(client, officer, case_id, "accept")
     make.move(client, officer, case_id, "resolve", {"outcome": "fixed", "note": "Xong."})
     owed = session.execute(text("SELECT template, state FROM message WHERE case_id = :id"), {"id": case_id}).all()
-    assert sorted(map(tuple, owed)) == [("report_assigned", "owed"), ("report_resolved", "owed")]
+    assert sorted(map(tuple, owed)) == [(f"report_{verb}", "owed") for verb in ("accepted", "assigned", "resolved")]
 
 
 def test_21_a_unit_that_let_go_sees_no_photo_no_text_and_no_identity(client: TestClient, session: Session) -> None:

@@ -153,6 +153,7 @@ DEPARTURES: Mapping[str, tuple[str, str]] = {
 # What the citizen is told of at once: the template of the message.
 NOTIFIES = {
     "assign": "report_assigned",
+    "accept": "report_accepted",  # there is a promise slip now
     "message": "report_message",
     "resolve": "report_resolved",
     "reject": "report_rejected",

@@ -54,8 +54,8 @@ TEMPLATES: Mapping[str, Template] = {
         en="Report {reference} has been passed on to the unit responsible.",
     ),
     "report_accepted": Template(
-        vi="Phản ánh {reference} đã được đơn vị tiếp nhận và đang được xử lý.",
-        en="Report {reference} has been accepted by the unit and is in progress.",
+        vi="Phản ánh {reference} đã được đơn vị tiếp nhận. Vui lòng mở ứng dụng để xem phiếu hẹn.",
+        en="Report {reference} has been accepted by the unit. Please open the app to see what it promises.",
     ),
     "report_question": Template(
         vi="Phản ánh {reference} cần bổ sung thông tin. Vui lòng mở ứng dụng để trả lời.",

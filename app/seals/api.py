@@ -28,8 +28,8 @@ def list_seals(request: Request, response: Response, session: Db, cursor: Cursor
 
 @router.get("/seals/keys", operation_id="list_seal_keys", summary="Khóa công khai để kiểm tra niêm phong")
 def list_seal_keys(session: Db) -> SealKeysOut:
-    """The public keys that seals were signed with, old ones included."""
-    return SealKeysOut(items=queries.keys(session))
+    """The public keys that seals and promise slips were signed with, old ones included."""
+    return SealKeysOut(items=queries.published_keys(session))
 
 
 @router.get("/seals/{number}", response_model=SealOut, operation_id="get_seal", summary="Một lần niêm phong")

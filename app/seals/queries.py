@@ -1,6 +1,7 @@
 """Reading seals: pages, proofs, what an auditor takes home, and whether everything stored still fits."""
 
 import contextlib
+from base64 import b64decode
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC
 from itertools import groupby
@@ -14,6 +15,7 @@ from app.cases.models import CaseEvent
 from app.cases.queries import Seen, case_by_reference, report_by_reference
 from app.cases.rules import verify_chain
 from app.core import clock
+from app.core.config import settings
 from app.core.db import Session
 from app.core.errors import NOT_FOUND, DomainError
 from app.core.paging import cut, decode_cursor
@@ -86,8 +88,17 @@ def since(session: Session, number: int) -> list[TrustedRoot]:
     return [TrustedRoot(statement(seal), seal.signature) for seal in session.exec(wanted)]
 
 
+def published_keys(session: Session) -> list[SealKeyOut]:
+    """The public keys, oldest first; last the configured one, where it signs slips and has not signed a seal yet."""
+    known, public = keys(session), rules.public_key(b64decode(settings().seal_key))
+    name = rules.key_id(public)
+    if any(key.id == name for key in known):
+        return known
+    return [*known, SealKeyOut(id=name, public_key=public.hex(), first_used_at=None)]
+
+
 def keys(session: Session) -> list[SealKeyOut]:
-    """The public keys, oldest first."""
+    """The public keys that seals were signed with, oldest first."""
     wanted = select(SealKey).order_by(col(SealKey.first_used_at), col(SealKey.id))
     return [
         SealKeyOut(

@@ -46,12 +46,12 @@ class SealOut(BaseModel):
 
 
 class SealKeyOut(BaseModel):
-    """A public key that seals were signed with. Keys that are no longer in use stay here."""
+    """A public key that seals and promise slips were signed with. Keys that are no longer in use stay here."""
 
     id: Hash
     algorithm: str = "Ed25519"
     public_key: str = Field(description="32 bytes in hexadecimal.")
-    first_used_at: str
+    first_used_at: str | None = Field(description="When it first signed a seal; null: not yet.")
 
 
 class SealKeysOut(BaseModel):

@@ -62,7 +62,7 @@ def test_from_a_report_to_a_confirmed_result(client: TestClient, session: Sessio
     assert {clock.kind for clock in clocks} == {"accept", "first_response", "resolve"}
     assert all(clock.met for clock in clocks)
     templates = session.exec(select(Message.template).where(Message.case_id == case_id)).all()
-    assert sorted(templates) == ["report_assigned", "report_message", "report_resolved"]
+    assert sorted(templates) == ["report_accepted", "report_assigned", "report_message", "report_resolved"]
 
 
 def test_a_dispatcher_verifies_and_the_machine_routes_on(client: TestClient, session: Session) -> None:

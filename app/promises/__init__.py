@@ -1,0 +1,1 @@
+"""Promise slips (phiếu hẹn): what a unit promised by accepting a case, signed."""
