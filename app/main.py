@@ -28,6 +28,7 @@ from app.core.db import transaction
 from app.core.errors import CATALOGUE, NOT_FOUND, DomainError, Retry
 from app.core.logs import configure_logs
 from app.duplicates import api as duplicates_api
+from app.forecasts import api as forecasts_api
 from app.identity import api as identity_api
 from app.intake import api as intake_api
 from app.kpi import api as kpi_api
@@ -116,6 +117,7 @@ def create_app() -> FastAPI:
         reforms_api.router,
         surveys_api.router,
         kpi_api.router,
+        forecasts_api.router,
         seals_api.router,
         notifications_api.router,
     ):

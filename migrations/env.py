@@ -14,6 +14,7 @@ import app.cases.models
 import app.catalog.models
 import app.core.models
 import app.deadlines.models
+import app.forecasts.models
 import app.identity.models
 import app.media.models
 import app.notifications.models

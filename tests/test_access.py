@@ -97,6 +97,7 @@ ROUTES: dict[str, Route] = {
     "find_similar_reports": Route(CITIZENS, {"description": "Ổ gà", "location": {"lat": 21.45, "lon": 105.45}}),
     "support_report": Route({"author"}),
     "withdraw_support": Route({"author"}),
+    "get_forecast": Route(EVERYBODY, query="?category=o_ga&lat=21.45&lon=105.45"),
     "search_reports": Route(EVERYBODY, query="?q=ho+ga"),
     "get_report_by_reference": Route({"author"}),
     "get_report": Route({"author"}),

@@ -4,6 +4,7 @@ from app.cases.actions import close_confirmed_by_silence
 from app.core import clock, idempotency
 from app.core.db import transaction
 from app.deadlines.actions import record_breaches as record
+from app.forecasts.actions import count_if_owed
 from app.identity.actions import forget_expired
 from app.media.actions import sweep_deletions, sweep_orphans
 from app.notifications.actions import end_signed_out_devices
@@ -58,3 +59,10 @@ def sweep_uploads() -> None:
     while sweep_expired(BATCH) == BATCH:
         pass
     sweep_files()
+
+
+@celery.task(name="housekeeping.forecast")  # type: ignore[untyped-decorator]
+def forecast() -> None:
+    """Count anew how long cases take, once an hour."""
+    with transaction() as session:
+        count_if_owed(session)

@@ -6,6 +6,7 @@ celery.conf.beat_schedule = {
     "record-breaches": {"task": "housekeeping.record_breaches", "schedule": 60.0},
     "units-change": {"task": "reforms.happen", "schedule": 60.0},
     "close-by-silence": {"task": "housekeeping.close_by_silence", "schedule": 900.0},
+    "forecast": {"task": "housekeeping.forecast", "schedule": 600.0},
     "search-catch-up": {"task": "search.catch_up", "schedule": 3600.0},
     "forget": {"task": "housekeeping.forget", "schedule": 3600.0},
     "sweep-orphans": {"task": "housekeeping.sweep_orphans", "schedule": 86_400.0},

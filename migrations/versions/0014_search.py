@@ -1,4 +1,4 @@
-"""What cases are found by, written behind their histories; triggers empty it with the texts it was made from."""
+"""What cases are found by, emptied by triggers with the texts it was made from; how long cases take."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -48,6 +48,18 @@ def upgrade() -> None:
     )
     op.execute("INSERT INTO search_cursor (id, xid, pos) VALUES (1, '0', 0)")
     _erased_together()
+    op.create_table(
+        "forecast",
+        sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("place_id", sa.Uuid(), nullable=False),
+        sa.Column("n", sa.Integer(), nullable=False),
+        sa.Column("median_h", sa.Integer(), nullable=True),
+        sa.Column("p90_h", sa.Integer(), nullable=True),
+        sa.Column("as_of", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("n >= 10", name="forecast_not_of_a_few"),
+        sa.ForeignKeyConstraint(["place_id"], ["unit.id"]),
+        sa.PrimaryKeyConstraint("code", "place_id"),
+    )
 
 
 def _erased_together() -> None:
