@@ -70,6 +70,7 @@ def test_2_no_get_changes_anything(client: TestClient, session: Session) -> None
             headers = {} if viewer is PUBLIC else make.bearer(viewer)
             query: dict[str, str | float] = {"lat": 21.45, "lon": 105.45, "from": "2026-01-01", "to": "2026-02-01"}
             query |= {"q": "Phan Đình Phùng"} if "search" in path else {}
+            query |= {"category": "o_ga"} if path == "/v1/forecast" else {}
             query |= {"bbox": "105.44,21.44,105.46,21.46"} if path == "/v1/assets" else {}
             known = values | ({"code": asset} if path.startswith("/v1/assets") else {})
             answer = client.get(path.format(**known), params=query, headers=headers)

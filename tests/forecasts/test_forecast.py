@@ -25,8 +25,8 @@ _STANDS = text("UPDATE case_file SET state = :state WHERE id = :id")
 _STEP = text("""
     INSERT INTO case_event (case_id, seq, at, verb, from_state, to_state, actor_kind, cycle, category_code, urgency,
                             channel, code, body, hash)
-    SELECT id, :seq, received_at + :after, 'resolve', 'in_progress', 'resolved', 'staff', 1, category_code, urgency, channel, :code,
-           '', '' FROM case_file WHERE id = :id
+    SELECT id, :seq, received_at + :after, 'resolve', 'in_progress', 'resolved', 'staff', 1, category_code, urgency,
+           channel, :code, '', '' FROM case_file WHERE id = :id
 """)
 
 
