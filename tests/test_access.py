@@ -123,6 +123,8 @@ ROUTES: dict[str, Route] = {
     "accept_case": Route(MOVERS),
     "return_case": Route(MOVERS, REASON),
     "transfer_case": Route(MOVERS, REASON | {"unit": ELSEWHERE}),
+    "hand_down_case": Route(MOVERS, REASON | {"unit": ELSEWHERE}),
+    "take_back_case": Route(MOVERS, REASON),
     "start_case": Route(MOVERS),
     "message_citizen": Route(MOVERS, {"text": "Chào bạn."}),
     "resolve_case": Route(MOVERS, {"outcome": "fixed", "note": "Xong."}),

@@ -255,17 +255,15 @@ class _Told:
 
     def _hops(self, event: Row) -> None:
         staying = next((hop for hop in self.hops if hop["ended_at"] is None), None)
+        rule = rule_for(event["from_state"], event["verb"]) if event["from_state"] else None
         if staying and event["from_state"] in AT_UNIT:
             if event["verb"] == "accept":
                 staying["accepted_at"] = event["at"]
-            rule = rule_for(event["from_state"], event["verb"])
             if rule is not None and rule.replans:
                 staying["due_at"] = event["due_at"]
             if event["verb"] in HOP_OUTCOMES:
                 staying |= {"ended_at": event["at"], "outcome": HOP_OUTCOMES[event["verb"]]}
-        if event["verb"] == "succeed" or (
-            event["to_state"] == State.ASSIGNED and event["verb"] in ("assign", "transfer", "reopen")
-        ):
+        if event["verb"] == "succeed" or (rule is not None and rule.target == State.ASSIGNED):
             self.hops.append(
                 {
                     "started_seq": event["seq"],

@@ -19,6 +19,8 @@ from app.cases.schemas import (
     ALREADY_THERE,
     MEDIA_IN_USE,
     MOVE_NOT_ALLOWED,
+    NOT_ABOVE,
+    NOT_BELOW,
     NOT_IN_YOUR_TREE,
     NOT_PUBLISHABLE,
     NOTHING_ADDED,
@@ -29,6 +31,7 @@ from app.cases.schemas import (
     RatingIn,
     RejectIn,
     ResolveIn,
+    TakeBackIn,
     TransferIn,
 )
 from app.catalog.queries import catalogue
@@ -652,6 +655,38 @@ def transfer(session: Session, viewer: Viewer, seen: queries.Seen, body: Transfe
     by_dispatcher = Who.DISPATCHER in seen.capacities
     code = _confirm_commune(seen.case, _confirmed_commune(session, seen.case, target)) if by_dispatcher else None
     act(session, viewer, seen, "transfer", unit_id=target, code=code, note=body.reason)
+
+
+def hand_down(session: Session, viewer: Viewer, seen: queries.Seen, body: TransferIn) -> None:
+    """Give the case to a unit below the one that holds it: the time to accept begins anew, that to resolve runs on."""
+    _check_allowed(session, viewer, seen, "hand_down")
+    target = queries.unit_in_force(session, body.unit)
+    if not _is_below(session, target, seen.case.unit_id):
+        raise NOT_BELOW.error(pointer="/unit")
+    _pass_within(session, viewer, seen, "hand_down", target, body.reason)
+
+
+def take_back(session: Session, viewer: Viewer, seen: queries.Seen, body: TakeBackIn) -> None:
+    """Let a unit above have the case (again); refused to a lead who leads no unit that far up."""
+    _check_allowed(session, viewer, seen, "take_back")
+    holder = seen.case.unit_id
+    assert holder is not None
+    target = queries.unit_in_force(session, body.unit) if body.unit else queries.unit_above(session, holder)
+    if target is None or not _is_below(session, holder, target):
+        raise NOT_ABOVE.error(pointer="/unit")
+    _pass_within(session, viewer, seen, "take_back", target, body.reason)
+
+
+def _is_below(session: Session, unit_id: UUID, above_id: UUID | None) -> bool:
+    return above_id is not None and unit_id in orgunits.directory(session).descendants(above_id) - {above_id}
+
+
+def _pass_within(  # noqa: PLR0917 - who does what with which case, and why
+    session: Session, viewer: Viewer, seen: queries.Seen, verb: str, target: UUID, reason: str
+) -> None:
+    if not policy.may_transfer_to(viewer, seen.capacities, target, orgunits.directory(session)):
+        raise NOT_IN_YOUR_TREE.error()
+    act(session, viewer, seen, verb, unit_id=target, note=reason)
 
 
 # --- what is corrected ----------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from app.cases.schemas import (
     RejectIn,
     ReportOut,
     ResolveIn,
+    TakeBackIn,
     TransferIn,
     UrgencyIn,
     WithdrawIn,
@@ -355,6 +356,20 @@ def return_case(held: Held, body: ReasonIn) -> CaseOut:
 def transfer_case(held: Held, body: TransferIn) -> CaseOut:
     """Hand the case to another unit; the resolve deadline runs on."""
     actions.transfer(held.session, held.staff, held.seen, body)
+    return held.shown()
+
+
+@router.post("/cases/{case_id}/hand-down", operation_id="hand_down_case", summary="Giao xuống", tags=["cases"])
+def hand_down_case(held: Held, body: TransferIn) -> CaseOut:
+    """Give the case to a unit below the one that holds it; the resolve deadline runs on."""
+    actions.hand_down(held.session, held.staff, held.seen, body)
+    return held.shown()
+
+
+@router.post("/cases/{case_id}/take-back", operation_id="take_back_case", summary="Rút lên", tags=["cases"])
+def take_back_case(held: Held, body: TakeBackIn) -> CaseOut:
+    """Let the unit above have the case back; the resolve deadline runs on."""
+    actions.take_back(held.session, held.staff, held.seen, body)
     return held.shown()
 
 

@@ -76,7 +76,7 @@ def may_call(case: Case, report: Report, who: frozenset[Who]) -> bool:
 
 
 def may_transfer_to(viewer: Viewer, who: frozenset[Who], target: UUID, directory: Directory) -> bool:
-    """A dispatcher transfers anywhere, a lead within the tree of the own unit."""
+    """A dispatcher gives a case to any unit, a lead within the tree of the own unit."""
     if Who.DISPATCHER in who or Who.LEAD not in who:
         return True
     units = viewer.units(("lead",), directory)

@@ -173,6 +173,14 @@ def unit_in_force(session: Session, code: str) -> UUID:
     return unit.id
 
 
+def unit_above(session: Session, unit_id: UUID) -> UUID | None:
+    """The next unit above that can hold a case; None: there is only the province."""
+    units = directory(session)
+    unit = units.by_id(unit_id)
+    above = units.by_id(unit.parent_id) if unit and unit.parent_id else None
+    return None if above is None or above.level == "province" else above.id
+
+
 # --- what a report may name ----------------------------------------------------------------------------------------
 
 

@@ -123,6 +123,9 @@ WORKFLOW: tuple[Rule, ...] = (
     *_rule(SHOWABLE,                     "publish",         None,           {W.DISPATCHER, W.SYSTEM}),
     *_rule(STATES,                       "hide",            None,           {W.DISPATCHER, W.SYSTEM}),
     *_rule(SHOWABLE,                     "unhide",          None,           {W.DISPATCHER}),
+    # Within the tree of units: one below gets the case, or the one above has it again.
+    *_rule(AT_UNIT,                      "hand_down",       S.ASSIGNED,     {W.DISPATCHER, W.LEAD},  starts=("accept",), stops=("accept",)),
+    *_rule(AT_UNIT,                      "take_back",       S.ASSIGNED,     {W.DISPATCHER, W.LEAD},  starts=("accept",), stops=("accept",)),
 )
 # fmt: on
 _BY_STATE_AND_VERB = {(rule.source, rule.verb): rule for rule in WORKFLOW}
@@ -131,6 +134,8 @@ _BY_STATE_AND_VERB = {(rule.source, rule.verb): rule for rule in WORKFLOW}
 HOP_OUTCOMES = {
     "return": "returned",
     "transfer": "transferred",
+    "hand_down": "handed_down",
+    "take_back": "taken_back",
     "reroute": "rerouted",  # nobody's misroute: the unit was right for what was known
     "succeed": "succeeded",
     "orphan": "unit_ended",
@@ -143,6 +148,8 @@ HOP_OUTCOMES = {
 DEPARTURES: Mapping[str, tuple[str, str]] = {
     "returned": ("Đơn vị đã trả lại", "Returned by the unit"),
     "transferred": ("Đã chuyển sang đơn vị khác", "Passed on to another unit"),
+    "handed_down": ("Đã giao đơn vị trực thuộc", "Handed down to a unit below"),
+    "taken_back": ("Đơn vị cấp trên đã rút lên", "Taken back by the unit above"),
     "rerouted": ("Vị trí hoặc lĩnh vực được sửa, thuộc đơn vị khác", "Place or category corrected: another unit's"),
     "succeeded": ("Đơn vị kế thừa tiếp nhận", "Taken over by the unit that followed"),
     "unit_ended": ("Đơn vị kết thúc hoạt động, chờ phân công", "The unit ended; to be assigned"),

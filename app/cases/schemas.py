@@ -98,6 +98,30 @@ ALREADY_THERE = Problem(
     ),
     en=("Already with this unit", "The unit named holds the case. Choose another one."),
 )
+NOT_BELOW = Problem(
+    "not_below",
+    409,
+    vi=(
+        "Không phải đơn vị trực thuộc",
+        "Chỉ giao hồ sơ xuống đơn vị trực thuộc đơn vị đang giữ. Với đơn vị khác, vui lòng dùng chuyển đơn vị.",
+    ),
+    en=(
+        "Not a unit below",
+        "A case is handed down to a unit below the one that holds it. To reach another unit, transfer it.",
+    ),
+)
+NOT_ABOVE = Problem(
+    "not_above",
+    409,
+    vi=(
+        "Không phải đơn vị cấp trên",
+        "Chỉ đơn vị cấp trên của đơn vị đang giữ mới rút được hồ sơ. Với đơn vị khác, vui lòng dùng chuyển đơn vị.",
+    ),
+    en=(
+        "Not a unit above",
+        "Only a unit above the one that holds the case takes it back. To reach another unit, transfer it.",
+    ),
+)
 NOTHING_ADDED = Problem(
     "nothing_added",
     422,
@@ -353,6 +377,12 @@ class TransferIn(ReasonIn):
     """The unit that gets the case, and why."""
 
     unit: str = Field(min_length=1, max_length=60)
+
+
+class TakeBackIn(ReasonIn):
+    """Why a unit above takes the case back, and which one: by default the next above the unit that holds it."""
+
+    unit: Annotated[str, Field(min_length=1, max_length=60)] | None = None
 
 
 class PlaceIn(BaseModel):

@@ -19,6 +19,7 @@ def standing(state: str, **changes: Any) -> Standing:
     return Standing(state=state, **(values | changes))
 
 
+PASSED_ON = {"transfer", "hand_down", "take_back"}
 CORRECTIONS = {"move_pin", "recategorise", "set_urgency"}
 
 
@@ -47,14 +48,14 @@ def test_every_open_case_can_be_brought_to_an_end() -> None:
         ("routing", {Who.CITIZEN}, {"withdraw", "add_information", "move_pin", "recategorise"}),
         ("triage", {Who.DISPATCHER}, {"assign", "reject", "publish"} | CORRECTIONS),
         ("assigned", {Who.CITIZEN}, {"withdraw", "add_information", "move_pin", "recategorise"}),
-        ("assigned", {Who.DISPATCHER}, {"transfer", "reject", "publish", "message"} | CORRECTIONS),
+        ("assigned", {Who.DISPATCHER}, {"reject", "publish", "message"} | PASSED_ON | CORRECTIONS),
         ("assigned", {Who.OFFICER}, {"accept", "return", "message"}),
-        ("assigned", {Who.LEAD}, {"accept", "return", "transfer", "message"}),
+        ("assigned", {Who.LEAD}, {"accept", "return", "message"} | PASSED_ON),
         ("accepted", {Who.OFFICER}, {"return", "start", "resolve", "message"}),
         ("in_progress", {Who.OFFICER}, {"resolve", "message"}),
         ("accepted", {Who.CITIZEN}, {"add_information"}),
         ("in_progress", {Who.CITIZEN}, {"add_information"}),
-        ("in_progress", {Who.DISPATCHER}, {"transfer", "reject", "publish", "message"} | CORRECTIONS),
+        ("in_progress", {Who.DISPATCHER}, {"reject", "publish", "message"} | PASSED_ON | CORRECTIONS),
         ("in_progress", {Who.SYSTEM}, {"reroute", "publish", "succeed", "orphan"}),
         ("resolved", {Who.CITIZEN}, {"confirm", "reopen", "rate"}),
         ("resolved", {Who.OFFICER}, set()),

@@ -10,12 +10,14 @@ from sqlmodel import select
 from app.cases.models import Case
 from app.core import clock
 from app.core.db import Session
+from app.core.versioned import bump
 from app.identity import queries
 from app.identity.actions import create_staff
 from app.identity.models import Account, Identity, SignedInSession
 from app.identity.policy import Grant, Viewer, citizen_viewer, signing_key, staff_viewer
 from app.identity.rules import Claims, Role, access_token
-from app.orgunits.queries import directory
+from app.orgunits.models import Unit
+from app.orgunits.queries import UNITS, directory
 from app.routing.actions import assign_owed
 from tests.support import places
 
@@ -30,6 +32,28 @@ _numbers = itertools.count(1)
 def unit_id(session: Session, code: str) -> UUID:
     unit = directory(session).by_code(code, clock.local_day(clock.now()))
     assert unit is not None, code
+    return unit.id
+
+
+def unit_below(session: Session, parent: str, code: str, kind: str = "office") -> UUID:
+    """An office of a unit, such as its phòng or công an xã."""
+    above = directory(session).by_id(unit_id(session, parent))
+    assert above is not None
+    unit = Unit(
+        id=uuid4(),
+        code=code,
+        name=f"Phòng {code}",
+        name_en=f"Office {code}",
+        sort_key=code,
+        folded=code,
+        kind=kind,
+        level="department",
+        parent_id=above.id,
+        valid_from=above.valid_from,
+    )
+    session.add(unit)
+    session.flush()
+    bump(session, UNITS)
     return unit.id
 
 
