@@ -28,6 +28,9 @@ from app.core.db import transaction
 from app.core.errors import CATALOGUE, NOT_FOUND, DomainError, Retry
 from app.core.logs import configure_logs
 from app.duplicates import api as duplicates_api
+from app.duties import api as duties_api
+from app.escalations import api as escalations_api
+from app.escalations.rules import OWED as OWED_WARNINGS
 from app.forecasts import api as forecasts_api
 from app.identity import api as identity_api
 from app.intake import api as intake_api
@@ -50,6 +53,7 @@ OWED = {
     "media": "SELECT count(*) FROM media WHERE state = 'stored' AND delete_requested_at IS NULL",
     "notifications": "SELECT count(*) FROM message WHERE state = 'owed'",
     "search": "SELECT count(*) FROM case_search WHERE stale",
+    "escalations": f"SELECT count(*) FROM escalation WHERE {OWED_WARNINGS} AND next_at <= now()",
     "seals": "SELECT count(*) FROM seal_delivery WHERE delivered_at IS NULL",
 }
 
@@ -120,6 +124,8 @@ def create_app() -> FastAPI:
         forecasts_api.router,
         seals_api.router,
         notifications_api.router,
+        duties_api.router,
+        escalations_api.router,
     ):
         application.include_router(router)
     application.include_router(_operations())

@@ -45,11 +45,12 @@ class Worker:
     copies: int = 1
 
 
-# The photo worker never loads the geometry; sending, which may be slow, never takes a process away from routing.
+# The photo worker never loads the geometry; sending, which may be slow, never takes a process away from
+# routing, and paging for an urgent case does not wait behind it.
 WORKERS = {
-    "routing": Worker("workers.routing", "routing", copies=2),
+    "routing": Worker("workers.routing,workers.escalations", "routing,escalations", copies=2),
     "messages": Worker(
-        "workers.notifications,workers.housekeeping,workers.reforms,workers.seals,workers.search",
+        "workers.notifications,workers.housekeeping,workers.reforms,workers.seals,workers.search,workers.escalations",
         "notifications,housekeeping,search",
     ),
     "media": Worker("workers.media", "media"),

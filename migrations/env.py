@@ -14,6 +14,8 @@ import app.cases.models
 import app.catalog.models
 import app.core.models
 import app.deadlines.models
+import app.duties.models
+import app.escalations.models
 import app.forecasts.models
 import app.identity.models
 import app.media.models

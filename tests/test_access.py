@@ -56,6 +56,7 @@ DEVICE = {
     "app_version": "1.0.0",
     "time_zone": "Asia/Ho_Chi_Minh",
 }
+DUTY = {"unit": HOME, "account_id": ID, "starts_at": "2199-01-01T00:00:00Z", "ends_at": "2199-01-02T00:00:00Z"}
 ROUTES: dict[str, Route] = {
     "request_sign_in_code": Route(EVERYBODY, {"phone": "0912345678"}),
     "sign_in": Route(EVERYBODY, {"phone": "0912345678", "code": "000000", "consent_version": "2026-01"}),
@@ -67,6 +68,11 @@ ROUTES: dict[str, Route] = {
     "list_staff": Route({"administrator"}),
     "list_failed_messages": Route({"administrator"}),
     "list_message_templates": Route({"administrator"}),
+    "preview_message_template": Route({"administrator"}, {}),
+    "list_stuck_escalations": Route({"administrator", "dispatcher"}),
+    "list_duties": Route({"administrator", "dispatcher", "officer", "lead", "outsider"}),
+    "enter_duty": Route({"administrator", "lead"}, DUTY),
+    "take_back_duty": Route(set()),  # tests/duties
     "put_my_device": Route(SIGNED_IN, DEVICE),
     "list_my_devices": Route(SIGNED_IN),
     "delete_my_device": Route(SIGNED_IN),
@@ -220,6 +226,7 @@ def test_who_reaches_what(
     seal_if_owed(session)
     if operation == "get_problem":
         values["code"] = "not_found"
+    values |= {"name": "case_overdue", "duty_id": ID}
     if operation == "get_asset":
         values["code"] = put(session, Point(105.45, 21.45)).code
     route, reached = ROUTES[operation], set()

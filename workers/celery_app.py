@@ -26,6 +26,7 @@ DRAINS = {
     "media": "media.process",
     "notifications": "notifications.send",
     "search": "search.index",
+    "escalations": "escalations.page",
 }
 
 celery = Celery("phananh", broker=settings().redis_url)

@@ -19,6 +19,7 @@ from app.cases.rules import OWED_ROUTING
 from app.core.config import settings
 from app.core.doorbell import CHANNEL
 from app.core.logs import configure_logs
+from app.escalations.rules import OWED_PAGES
 from app.search.rules import OWED as OWED_SEARCH
 from workers.celery_app import DRAINS, celery
 
@@ -35,6 +36,7 @@ OWED = {
                                AND next_attempt_at <= now())""",
     "notifications": "SELECT EXISTS (SELECT FROM message WHERE state = 'owed' AND next_attempt_at <= now())",
     "search": OWED_SEARCH,
+    "escalations": OWED_PAGES,
 }
 
 

@@ -24,6 +24,7 @@ from app.core.config import Settings, settings
 from app.notifications.actions import console
 from app.notifications.rules import (
     HOP_TIMEOUT,
+    TEMPLATES,
     Accepted,
     Carrier,
     Delivery,
@@ -33,6 +34,7 @@ from app.notifications.rules import (
     Permanent,
     RetryAfter,
     TokenDead,
+    UnknownMessageError,
 )
 
 log = structlog.get_logger("carriers")
@@ -181,6 +183,9 @@ def _webpush(line: Line, configured: Settings) -> Callable[[Outgoing, float], De
 
 
 def _zns(line: Line, configured: Settings, token_file: Path) -> Callable[[Outgoing, float], Delivery]:
+    if unknown := configured.zns_templates.keys() - TEMPLATES.keys():
+        raise UnknownMessageError(f"PHANANH_ZNS_TEMPLATES names {sorted(unknown)}: there are no such messages")
+
     def carry(outgoing: Outgoing, until: float) -> Delivery:
         template = configured.zns_templates.get(outgoing.template)
         if template is None:
@@ -273,7 +278,7 @@ Fleet = Mapping[Carrier, Notifier]
 
 
 def build(configured: Settings, line: Line) -> Fleet:
-    """Set up every carrier that is configured; a file that cannot be read or is none raises."""
+    """Set up every carrier that is configured; a file that cannot be read, or a message unknown to us, raises."""
     made: dict[Carrier, Callable[[Outgoing, float], Delivery]] = {}
     if configured.fcm_credentials:
         made["fcm"] = Fcm(line, configured.fcm_url, configured.fcm_credentials).carry

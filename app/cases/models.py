@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.types import UserDefinedType
 from sqlmodel import Column, Field, SQLModel
 
-from app.cases.rules import AT_UNIT, OWED_ROUTING, STATES
+from app.cases.rules import AT_UNIT, OWED_ROUTING, STATES, URGENT_OPEN
 
 _AT = DateTime(timezone=True)
 
@@ -83,6 +83,7 @@ class Case(SQLModel, table=True):
             "id",
             postgresql_where=text("state IN ('verifying', 'triage')"),
         ),
+        Index("case_file_urgent", "updated_at", postgresql_where=text(URGENT_OPEN)),
         Index("case_file_resolved", "resolved_at", postgresql_where=text("state = 'resolved'")),
         CheckConstraint("(state = 'merged') = (merged_into IS NOT NULL)", name="case_file_merged"),
         Index("case_file_followers", "merged_into", postgresql_where=text("merged_into IS NOT NULL")),

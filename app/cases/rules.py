@@ -47,6 +47,8 @@ SHOWABLE = (*OPEN, S.RESOLVED, S.CLOSED)
 
 # What waits to be routed, in SQL. A literal, so that the partial index `case_file_owed_routing` serves it.
 OWED_ROUTING = f"state = '{S.ROUTING}'"
+# An urgent case that somebody must still act on; for `case_file_urgent`, which is a literal for the same reason.
+URGENT_OPEN = "urgency = 'urgent' AND state NOT IN ('resolved', 'closed', 'rejected', 'merged', 'withdrawn')"
 
 STAFF = frozenset({W.OFFICER, W.LEAD})
 ASSIGN_CLOCKS: tuple[ClockKind, ...] = ("accept", "first_response", "resolve")

@@ -182,6 +182,21 @@ def lapsed_roles(session: Session, unit_ids: Collection[UUID]) -> list[Lapsed]:
     return [Lapsed(UUID(account), role, UUID(of)) for account, role, of in rows]
 
 
+def holders(session: Session, roles: Collection[str], at: datetime) -> Sequence[tuple[UUID, str, UUID | None]]:
+    """Tell who holds one of these roles at a moment and where (None: the province); accounts that may sign in only."""
+    statement = (
+        select(Membership.account_id, Membership.role, Membership.unit_id)
+        .join(Account, col(Account.id) == col(Membership.account_id))
+        .where(
+            Account.status == "active",
+            col(Membership.role).in_(roles),
+            col(Membership.valid_from) <= at,
+            or_(col(Membership.valid_to).is_(None), col(Membership.valid_to) > at),
+        )
+    )
+    return session.exec(statement).all()
+
+
 _STAFF = select(Account, Identity).join(Identity).where(Account.kind == "staff")
 
 

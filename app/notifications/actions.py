@@ -92,6 +92,49 @@ def owe(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class OwedMessage:
+    """One message to an account, to be owed together with others."""
+
+    template: str
+    account_id: UUID
+    case_id: UUID | None
+    params: Mapping[str, str]
+    dedupe_key: str
+
+
+_OWE_MANY = text("""
+INSERT INTO message (id, dedupe_key, account_id, case_id, priority, template, params, created_at, next_attempt_at)
+SELECT new.*, :at, :at FROM unnest(
+    cast(:id AS uuid[]), cast(:dedupe_key AS text[]), cast(:account_id AS uuid[]), cast(:case_id AS uuid[]),
+    cast(:priority AS smallint[]), cast(:template AS text[]), cast(:params AS jsonb[])
+) AS new (id, dedupe_key, account_id, case_id, priority, template, params)
+ON CONFLICT (dedupe_key) DO NOTHING
+""")
+
+
+def owe_many(session: Session, messages: Sequence[OwedMessage]) -> None:
+    """`owe` for any number of messages in one statement. What rings at any hour overtakes the rest."""
+    if not messages:
+        return
+    for each in messages:
+        rules.check(each.template, each.params)
+    rows = [
+        {
+            "id": uuid7(),
+            "dedupe_key": each.dedupe_key,
+            "account_id": each.account_id,
+            "case_id": each.case_id,
+            "priority": _URGENT if each.template in rules.AT_ANY_HOUR else _ORDINARY,
+            "template": each.template,
+            "params": json.dumps(dict(each.params)),
+        }
+        for each in messages
+    ]
+    session.execute(_OWE_MANY, {"at": clock.now(), **_columns(rows)})
+    db.owe(session, "notifications")
+
+
 def owe_to_address(  # noqa: PLR0917 - the order in which one says it
     session: Session,
     template: str,

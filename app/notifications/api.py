@@ -7,12 +7,20 @@ from fastapi import APIRouter
 
 from app.core import limits
 from app.core.db import Db
+from app.core.errors import NOT_FOUND
 from app.core.paging import CursorText, Limit, Page, cut, decode_cursor
 from app.identity.policy import SignedIn, Staff, Viewer, require
 from app.identity.rules import Role
 from app.notifications import actions, queries, rules
 from app.notifications.models import Device
-from app.notifications.schemas import DeviceIn, DeviceOut, FailedMessageOut, TemplateOut
+from app.notifications.schemas import (
+    TEMPLATE_VARIABLE,
+    DeviceIn,
+    DeviceOut,
+    FailedMessageOut,
+    TemplateOut,
+    TemplatePreviewIn,
+)
 
 router = APIRouter(prefix="/v1", tags=["notifications"])
 
@@ -63,6 +71,23 @@ def list_message_templates(viewer: Staff) -> Page[TemplateOut]:
     require(viewer, Role.ADMINISTRATOR)
     shown = (rules.preview(name) for name in sorted(rules.TEMPLATES))
     return Page(items=[TemplateOut.model_validate(found) for found in shown])
+
+
+@router.post(
+    "/notifications/templates/{name}/preview",
+    operation_id="preview_message_template",
+    summary="Xem trước mẫu thông báo",
+)
+def preview_message_template(name: str, body: TemplatePreviewIn, viewer: Staff) -> TemplateOut:
+    """Show one message with the values given, in both languages; administrators only. Nothing is sent or stored."""
+    require(viewer, Role.ADMINISTRATOR)
+    known = rules.TEMPLATES.get(name)
+    if known is None:
+        raise NOT_FOUND.error()
+    for variable in body.params.keys() - known.needs:
+        told = ", ".join(sorted(known.needs)) or "–"
+        raise TEMPLATE_VARIABLE.error(pointer="/params", template=name, variable=variable, known=told)
+    return TemplateOut.model_validate(rules.preview(name, body.params))
 
 
 @router.get("/messages/failed", operation_id="list_failed_messages", summary="Tin nhắn không gửi được")

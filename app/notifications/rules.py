@@ -7,6 +7,7 @@ and pass through other people's networks. The one exception is the sign-in code,
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta, tzinfo
+from string import Formatter
 from typing import Literal, Protocol
 from urllib.parse import urlsplit
 from uuid import UUID, uuid5
@@ -20,17 +21,31 @@ Carrier = Literal["console", "fcm", "apns", "webpush", "zns", "esms", "smtp"]
 REFERENCE = "reference"
 CODE = "code"
 # What may be stored with a message that is owed: opaque words, nothing personal.
-PARAMS = frozenset({REFERENCE, "status", "report_id", "case_id"})
+PARAMS = frozenset({REFERENCE, "status", "report_id", "case_id", "overdue", "soon", "references"})
+
+
+class UnknownMessageError(Exception):
+    """There is no such template, or its parameters are not the ones it may carry. A mistake in our code."""
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """One message in both languages; `{names}` are filled from its parameters."""
+    """One message in both languages; `{names}` are filled from its parameters.
+
+    A text with another name in it than `needs` says, or with none of these, cannot be made: the start stops here.
+    """
 
     vi: str
     en: str
     needs: frozenset[str] = frozenset({REFERENCE})
     secret: bool = False
+
+    def __post_init__(self) -> None:
+        known = self.needs | ({CODE} if self.secret else set())
+        for said in (self.vi, self.en):
+            named = {name for _, name, _, _ in Formatter().parse(said) if name is not None}
+            if named != known or not self.needs <= PARAMS:
+                raise UnknownMessageError(f"{sorted(named)} where {sorted(known)} are meant: {said!r}")
 
 
 TEMPLATES: Mapping[str, Template] = {
@@ -122,6 +137,20 @@ TEMPLATES: Mapping[str, Template] = {
         vi="Phản ánh {reference} đã quá hạn.",
         en="Report {reference} is overdue.",
     ),
+    "case_urgent_due_soon": Template(
+        vi="KHẨN: phản ánh {reference} sắp đến hạn.",
+        en="URGENT: report {reference} is due soon.",
+    ),
+    "case_urgent_overdue": Template(
+        vi="KHẨN: phản ánh {reference} đã quá hạn, cần được xử lý ngay.",
+        en="URGENT: report {reference} is overdue and must be dealt with at once.",
+    ),
+    # One letter a morning instead of a stream.
+    "case_digest": Template(
+        vi="Sáng nay có {overdue} phản ánh quá hạn, {soon} phản ánh sắp đến hạn, lâu nhất trước: {references}.",
+        en="This morning {overdue} reports are overdue and {soon} due soon, the oldest first: {references}.",
+        needs=frozenset({"overdue", "soon", "references"}),
+    ),
 }
 
 
@@ -146,12 +175,11 @@ STATUS_WORDS: Mapping[str, tuple[str, str]] = {
     "case_returned": ("trả lại", "returned"),
     "case_due_soon": ("sắp đến hạn", "due soon"),
     "case_overdue": ("quá hạn", "overdue"),
+    "case_urgent_due_soon": ("khẩn, sắp đến hạn", "urgent, due soon"),
+    "case_urgent_overdue": ("khẩn, quá hạn", "urgent, overdue"),
+    "case_digest": ("việc đến hạn", "what is due"),
 }
 _NEWS = ("có tin mới", "news")
-
-
-class UnknownMessageError(Exception):
-    """There is no such template, or its parameters are not the ones it may carry. A mistake in our code."""
 
 
 def check(template: str, params: Mapping[str, str]) -> None:
@@ -173,9 +201,13 @@ def render(template: str, params: Mapping[str, str], locale: str, secret: str | 
 
 
 def push_words(template: str, params: Mapping[str, str], locale: str) -> tuple[str, str]:
-    """Write what a push shows, title and body: the reference and a word for the state, nothing else."""
+    """Write what a push shows, title and body: the reference and a word for the state, nothing else.
+
+    The title is a letter's subject as well; a message about several cases has the word alone.
+    """
     words = STATUS_WORDS.get(template, _NEWS)
-    return params.get(REFERENCE, ""), words[1] if locale == "en" else words[0]
+    word = words[1] if locale == "en" else words[0]
+    return params.get(REFERENCE, word), word
 
 
 # Devices -----------------------------------------------------------------------------------------------------------
@@ -209,6 +241,7 @@ def push_origin_allowed(endpoint: str, origins: Sequence[str]) -> bool:
 _NEWS_ROAD: tuple[Channel, ...] = ("push", "zns")
 _FULL_ROAD: tuple[Channel, ...] = ("push", "zns", "sms")
 _STAFF_ROAD: tuple[Channel, ...] = ("push", "email")
+_NIGHT_ROAD: tuple[Channel, ...] = ("push", "sms", "email")
 # The channels by which a message is tried, in order; the next one only when the one before leads nowhere. Progress is
 # not worth a paid SMS; what a citizen must answer or should know in the end is. Others: the full road.
 ROADS: Mapping[str, tuple[Channel, ...]] = {
@@ -225,10 +258,14 @@ ROADS: Mapping[str, tuple[Channel, ...]] = {
     "case_returned": _STAFF_ROAD,
     "case_due_soon": _STAFF_ROAD,
     "case_overdue": _STAFF_ROAD,
-    "case_urgent": ("push", "sms", "email"),
+    "case_urgent": _NIGHT_ROAD,
+    "case_urgent_due_soon": _NIGHT_ROAD,
+    "case_urgent_overdue": _NIGHT_ROAD,
+    # Several references are nothing for a lock screen.
+    "case_digest": ("email",),
 }
 # Somebody is waiting for it, or it is khẩn.
-AT_ANY_HOUR = frozenset({"sign_in_code", "case_urgent"})
+AT_ANY_HOUR = frozenset({"sign_in_code", "case_urgent", "case_urgent_due_soon", "case_urgent_overdue"})
 
 
 def road(template: str, channel: Channel, *, addressed: bool) -> tuple[Channel, ...]:
@@ -236,9 +273,13 @@ def road(template: str, channel: Channel, *, addressed: bool) -> tuple[Channel, 
     return (channel,) if addressed else ROADS.get(template, _FULL_ROAD)
 
 
-def preview(template: str) -> dict[str, object]:
-    """Show a message as it would arrive, with an invented reference or code."""
-    known, shown = TEMPLATES[template], {REFERENCE: "7KQ4-M2XT"}
+_INVENTED = {REFERENCE: "7KQ4-M2XT", "overdue": "3", "soon": "5", "references": "7KQ4-M2XT, 4MX2-Q7KT, …"}
+
+
+def preview(template: str, params: Mapping[str, str] | None = None) -> dict[str, object]:
+    """Show a message as it would arrive, with these parameters, else with invented ones; a code is always invented."""
+    known = TEMPLATES[template]
+    shown = {name: _INVENTED[name] for name in known.needs} | dict(params or {})
     secret = "381604" if known.secret else None
 
     def texts(locale: Locale) -> dict[str, str]:

@@ -25,6 +25,13 @@ PUSH_SERVICE_UNKNOWN = Problem(
     ),
 )
 
+TEMPLATE_VARIABLE = Problem(
+    "template_variable_unknown",
+    422,
+    vi=("Mẫu không có biến này", "Mẫu {template} không dùng biến {variable}. Các biến của mẫu: {known}."),
+    en=("No such variable", "The template {template} has no variable {variable}. Its variables: {known}."),
+)
+
 _POINT_BYTES, _AUTH_BYTES = 65, 16
 
 
@@ -140,6 +147,14 @@ class TemplateOut(BaseModel):
     at_any_hour: bool = Field(description="Sent in quiet hours too.")
     vi: TemplateTextOut
     en: TemplateTextOut
+
+
+class TemplatePreviewIn(_Body):
+    """The values to try a message with; what is left out is invented."""
+
+    params: dict[str, Annotated[str, Field(max_length=300)]] = Field(
+        default_factory=dict, max_length=10, examples=[{"reference": "7KQ4-M2XT"}]
+    )
 
 
 class FailedMessageOut(BaseModel):

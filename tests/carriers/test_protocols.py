@@ -32,6 +32,7 @@ from app.notifications.rules import (
     QuotaExceeded,
     RetryAfter,
     TokenDead,
+    UnknownMessageError,
 )
 from tests.carriers.servers import MailServer, Say, Server, http2_server, http_server, mail_server
 
@@ -230,6 +231,15 @@ def test_what_zalo_and_esms_hear(fleet: Fleet, server: Server) -> None:
 def test_zalo_is_asked_only_for_approved_templates(fleet: Fleet, server: Server) -> None:
     assert fleet["zns"].send(outgoing("zns", server, "report_closed")) == Permanent("zns_without_template")
     assert server.heard == []
+
+
+def test_an_approved_template_of_a_message_we_do_not_have_stops_the_start(
+    configured: Settings, stack: ExitStack
+) -> None:
+    line = Line()
+    stack.callback(line.close)
+    with pytest.raises(UnknownMessageError):
+        build(configured.model_copy(update={"zns_templates": {"report_resolvd": "7788"}}), line)
 
 
 def test_a_browser_of_an_unknown_push_service_is_not_called(fleet: Fleet, server: Server) -> None:

@@ -17,7 +17,7 @@ from app.identity.models import Account, SignedInSession
 from app.identity.policy import Viewer, citizen_viewer
 from app.notifications import rules
 from app.notifications.actions import end_signed_out_devices, register_device
-from app.notifications.models import Device
+from app.notifications.models import Device, Message
 from app.notifications.queries import devices
 from app.notifications.schemas import FcmDeviceIn
 from tests.identity.people import bearer, open_staff, signed_in, staff_signed_in
@@ -224,3 +224,21 @@ def test_administrators_see_what_messages_say(client: TestClient, session: Sessi
     assert (resolved["vi"]["push_title"], resolved["vi"]["push_body"]) == ("7KQ4-M2XT", "đã xử lý")
     assert "has been resolved" in resolved["en"]["text"]
     assert (found["sign_in_code"]["channels"], found["sign_in_code"]["at_any_hour"]) == (["sms"], True)
+
+
+def test_a_message_is_tried_with_values_before_it_is_ever_sent(client: TestClient, session: Session) -> None:
+    administrator = make.bearer(make.staff(session, "administrator"))
+
+    def preview(name: str, params: dict[str, str]) -> Any:
+        body = {"params": params}
+        return client.post(f"/v1/notifications/templates/{name}/preview", json=body, headers=administrator)
+
+    digest = preview("case_digest", {"overdue": "12", "references": "AAAA-BBBB"}).json()
+    assert digest["channels"] == ["email"]
+    assert "12 phản ánh quá hạn" in digest["vi"]["text"]
+    assert "AAAA-BBBB" in digest["en"]["text"]
+    assert "AAAA-BBBB" not in digest["vi"]["push_title"] + digest["vi"]["push_body"]
+    refused = preview("case_overdue", {"name": "Nguyễn Thị Bé"})
+    assert (refused.status_code, refused.json()["code"]) == (422, "template_variable_unknown")
+    assert preview("case_lost", {}).status_code == 404
+    assert session.exec(select(Message)).all() == []

@@ -214,6 +214,7 @@ def test_a_push_shows_the_reference_and_a_word(name: str, locale: str) -> None:
     title, body = rules.push_words(name, {"reference": "7KQ4-M2XT", "status": "resolved", "case_id": "x"}, locale)
     assert title == "7KQ4-M2XT"
     assert 0 < len(body) <= 20
+    assert "push" not in rules.road(name, "push", addressed=False) or "references" not in rules.TEMPLATES[name].needs
 
 
 def test_every_road_and_word_belongs_to_a_template() -> None:

@@ -28,9 +28,11 @@ VIETNAMESE = re.compile("[ăâđêôơưàảãáạằẳẵắặầẩẫấ�
 @pytest.mark.parametrize("name", sorted(rules.TEMPLATES))
 def test_every_message_carries_a_reference_or_a_code_and_nothing_else(name: str) -> None:
     template = rules.TEMPLATES[name]
+    said = {"code"} if template.secret else {"reference"}
+    if name == "case_digest":
+        said = {"references", "overdue", "soon"}
     for text in (template.vi, template.en):
-        fields = {field for _, field, _, _ in string.Formatter().parse(text) if field}
-        assert fields == ({"code"} if template.secret else {"reference"})
+        assert {field for _, field, _, _ in string.Formatter().parse(text) if field} == said
     assert VIETNAMESE.search(template.vi)
     assert not VIETNAMESE.search(template.en)
 
@@ -39,7 +41,8 @@ def test_every_message_carries_a_reference_or_a_code_and_nothing_else(name: str)
 @pytest.mark.parametrize("locale", ["vi", "en"])
 def test_every_message_can_be_written(name: str, locale: str) -> None:
     secret = "381604" if rules.TEMPLATES[name].secret else None
-    params = {} if secret else {"reference": "7KQ4-M2XT"}
+    values = {"reference": "7KQ4-M2XT", "references": "7KQ4-M2XT", "overdue": "2", "soon": "1"}
+    params = {known: values[known] for known in rules.TEMPLATES[name].needs}
     rules.check(name, params)
     text = rules.render(name, params, locale, secret)
     assert (secret or "7KQ4-M2XT") in text
@@ -60,6 +63,22 @@ def test_every_message_can_be_written(name: str, locale: str) -> None:
 def test_what_could_not_be_sent_or_must_not_be_stored_is_never_owed(template: str, params: dict[str, str]) -> None:
     with pytest.raises(UnknownMessageError):
         rules.check(template, params)
+
+
+@pytest.mark.parametrize(
+    ("vi", "needs", "secret"),
+    [
+        ("Phản ánh {reference} của {name} đã xong.", {"reference"}, False),
+        ("Phản ánh đã xong.", {"reference"}, False),
+        ("Phản ánh {} đã xong.", {"reference"}, False),
+        ("Phản ánh {reference} tại {description}.", {"reference", "description"}, False),
+        ("Phản ánh {reference}, mã {code}.", {"reference"}, False),
+        ("Mã của bạn.", set(), True),
+    ],
+)
+def test_a_template_with_an_unknown_variable_stops_the_start(vi: str, needs: set[str], secret: bool) -> None:
+    with pytest.raises(UnknownMessageError):
+        rules.Template(vi=vi, en=vi, needs=frozenset(needs), secret=secret)
 
 
 def test_a_reference_is_text_and_no_template() -> None:

@@ -1,0 +1,1 @@
+"""Who is on duty: the roster that khẩn pages by, and who else is there to be told."""

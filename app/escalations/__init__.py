@@ -1,0 +1,1 @@
+"""Warnings of deadlines, pages for urgent cases, the morning digest: who hears what, when, and once."""
