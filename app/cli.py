@@ -33,6 +33,7 @@ from app.core.packfile import Finding, PackError, read_yaml
 from app.core.remarks import DeliveryError, Remark, named, refusal
 from app.core.versioned import bump
 from app.deadlines import actions as deadlines
+from app.deadlines.models import EVERYONE
 from app.newpack import new_pack
 from app.orgunits import actions as orgunits
 from app.orgunits.schemas import read_units
@@ -48,6 +49,9 @@ from app.seals.actions import export_audit
 from app.surveys import actions as areas
 from app.surveys.actions import make_approximate
 from app.surveys.rules import Difference
+from app.timetables import actions as timetables
+from app.timetables.schemas import FINDINGS as TIME_FINDINGS
+from app.timetables.schemas import DayIn, TimeChangeIn
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, help="phananh: phản ánh của người dân.")
 pack = typer.Typer(no_args_is_help=True, help="The province pack: units, categories, policies, calendar.")
@@ -60,6 +64,8 @@ cli.add_typer(demo, name="demo")
 cli.add_typer(boundaries, name="boundaries")
 assets = typer.Typer(no_args_is_help=True, help="Roads, lamps, manholes and who looks after them.")
 cli.add_typer(assets, name="assets")
+deadlines_cli = typer.Typer(no_args_is_help=True, help="The working calendar, deadlines, and what moves by them.")
+cli.add_typer(deadlines_cli, name="deadlines")
 seals = typer.Typer(no_args_is_help=True, help="The nightly signed roots over all case histories.")
 export = typer.Typer(no_args_is_help=True, help="What leaves the house, with its purpose.")
 cli.add_typer(seals, name="seals")
@@ -486,14 +492,14 @@ def units_happen(
     reforms.happen()
 
 
-def _refused(error: DomainError) -> NoReturn:
+def _refused(error: DomainError, texts: Mapping[str, tuple[str, str]] = FINDINGS) -> NoReturn:
     """Say what was refused in Vietnamese and in English, finding by finding, and end with 1."""
     params = {name: str(value) for name, value in error.params.items()}
     for title, detail in (error.problem.vi, error.problem.en):
         typer.echo(f"{title}. {detail.format_map(params)}", err=True)
     findings = error.extra.get("errors")
     for each in findings if isinstance(findings, list) else ():
-        vi, en = (text.format(**each["params"]) for text in FINDINGS[each["code"]])
+        vi, en = (text.format(**each["params"]) for text in texts[each["code"]])
         _say(named(each["pointer"]).says(vi, en), err=True)
     raise typer.Exit(1) from error
 
@@ -534,6 +540,72 @@ def assets_stickers(asset_class: Annotated[str, typer.Option("--class", help="Th
     rows.writerow(("code", "name", "address"))
     with transaction() as session:
         rows.writerows(assets_actions.sticker_rows(session, asset_class, settings().sticker_address))
+
+
+DryMove = Annotated[bool, typer.Option("--dry-run", help="Say which running deadlines would move; store nothing.")]
+
+
+@deadlines_cli.command("enter")
+def deadlines_enter(
+    path: Annotated[Path, typer.Argument(help="A YAML file: days, weeks, groups, policies, pauses, note.")],
+    *,
+    dry_run: DryMove = False,
+) -> None:
+    """Enter what the file says, as POST /v1/time-changes: all, or nothing with a list of what is wrong."""
+    with _refusals():
+        _enter_change(read_yaml(path, TimeChangeIn), dry_run=dry_run)
+
+
+@deadlines_cli.command("day")
+def deadlines_day(
+    day: Annotated[str, typer.Argument(help="YYYY-MM-DD")],
+    state: Annotated[str, typer.Argument(help="off, work, half_morning, half_afternoon or normal")],
+    *,
+    note: Annotated[str, typer.Option(help="Why, as the audit log shall say it.")],
+    group: Annotated[str, typer.Option(help="Only for this group of units.")] = EVERYONE,
+    dry_run: DryMove = False,
+) -> None:
+    """Say what one day is: a closure in a storm, a make-up Saturday, half a day."""
+    with _refusals():
+        entry = DayIn.model_validate({"date": day, "state": state, "note": note, "unit_group": group})
+        _enter_change(TimeChangeIn(note=note, days=[entry]), dry_run=dry_run)
+
+
+def _enter_change(body: TimeChangeIn, *, dry_run: bool) -> None:
+    try:
+        with transaction() as session:
+            told = timetables.enter(session, None, body.model_copy(update={"dry_run": dry_run}), "vi")
+    except DomainError as error:
+        _refused(error, TIME_FINDINGS)
+    for line in told.entered:
+        typer.echo(line)
+    for move in told.moves:
+        old, new = (f"{moment.astimezone(clock.LOCAL):%Y-%m-%d %H:%M}" for moment in (move.due_at, move.new_due_at))
+        typer.echo(f"  {move.reference} {move.clock}: {old} → {new}")
+    if (rest := told.would_move - len(told.moves)) > 0:
+        typer.echo(f"  … {rest}")
+    number = told.would_move
+    if dry_run:
+        _say(
+            Remark(
+                f"Thử: {number} thời hạn đang chạy sẽ thay đổi; chưa lưu gì.",
+                f"Dry run: {number} running deadlines would move; nothing was stored.",
+            )
+        )
+        return
+    _say(
+        Remark(
+            f"Đã lưu. {number} thời hạn đang chạy sẽ được tính lại trong khoảng một phút.",
+            f"Stored. {number} running deadlines are to move, within about a minute.",
+        )
+    )
+
+
+@deadlines_cli.command("recompute")
+def deadlines_recompute() -> None:
+    """Move now what entered changes owe a move; the scheduler does the same every half minute."""
+    number = timetables.recompute_owed()
+    _say(Remark(f"Đã tính lại {number} thời hạn.", f"{number} running deadlines moved."))
 
 
 @seals.command("export")

@@ -46,6 +46,7 @@ from app.routing.queries import unit_for
 from app.seals import api as seals_api
 from app.search import api as search_api
 from app.surveys import api as surveys_api
+from app.timetables import api as timetables_api
 from app.uploads import api as uploads_api
 
 OWED = {
@@ -120,6 +121,7 @@ def create_app() -> FastAPI:
         routing_api.router,
         reforms_api.router,
         surveys_api.router,
+        timetables_api.router,
         kpi_api.router,
         forecasts_api.router,
         seals_api.router,

@@ -26,6 +26,7 @@ import app.reports.models
 import app.routing.models
 import app.seals.models
 import app.search.models
+import app.timetables.models
 import app.uploads.models
 from app.core.config import settings
 from app.core.db import sqlalchemy_url

@@ -12,6 +12,7 @@ from shapely import Point
 from sqlmodel import select
 
 from app.boundaries.models import BoundaryVersion
+from app.core import clock
 from app.core.db import Session
 from app.identity.policy import PUBLIC, Viewer
 from app.main import app
@@ -49,6 +50,7 @@ PLAN = {
     "decision": "1/NQ-HĐND",
     "changes": [{"kind": "change_kind", "sources": [ELSEWHERE], "new_kind": "thi_tran"}],
 }
+STORM = {"date": str(clock.local_day(clock.now())), "state": "off", "note": "Bão"}
 DEVICE = {
     "provider": "fcm",
     "platform": "android",
@@ -76,6 +78,9 @@ ROUTES: dict[str, Route] = {
     "put_my_device": Route(SIGNED_IN, DEVICE),
     "list_my_devices": Route(SIGNED_IN),
     "delete_my_device": Route(SIGNED_IN),
+    "get_timetable": Route(STAFF),
+    "create_time_change": Route({"administrator"}, {"note": "Bão", "days": [STORM], "dry_run": True}),
+    "list_time_changes": Route({"administrator", "auditor"}),
     "list_categories": Route(EVERYBODY),
     "get_config": Route(EVERYBODY),
     "list_units": Route(EVERYBODY),

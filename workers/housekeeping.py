@@ -8,6 +8,7 @@ from app.forecasts.actions import count_if_owed
 from app.identity.actions import forget_expired
 from app.media.actions import sweep_deletions, sweep_orphans
 from app.notifications.actions import end_signed_out_devices
+from app.timetables.actions import recompute_owed
 from app.uploads.actions import sweep_expired, sweep_files
 from workers.celery_app import celery
 
@@ -21,6 +22,12 @@ def record_breaches() -> None:
         with transaction() as session:
             if record(session, clock.now(), BATCH) < BATCH:
                 return
+
+
+@celery.task(name="housekeeping.recompute_deadlines")  # type: ignore[untyped-decorator]
+def recompute_deadlines() -> None:
+    """Move the running deadlines that a change of calendar or policies owes a move."""
+    recompute_owed()
 
 
 @celery.task(name="housekeeping.close_by_silence")  # type: ignore[untyped-decorator]

@@ -5,6 +5,7 @@ from workers.celery_app import celery
 celery.conf.beat_schedule = {
     "record-breaches": {"task": "housekeeping.record_breaches", "schedule": 60.0},
     "warn": {"task": "escalations.sweep", "schedule": 60.0},
+    "recompute-deadlines": {"task": "housekeeping.recompute_deadlines", "schedule": 30.0},
     "units-change": {"task": "reforms.happen", "schedule": 60.0},
     "close-by-silence": {"task": "housekeeping.close_by_silence", "schedule": 900.0},
     "forecast": {"task": "housekeeping.forecast", "schedule": 600.0},

@@ -272,7 +272,8 @@ def _await(case: Case | Owed, starts: Sequence[deadline_actions.Start]) -> None:
 def _start(
     session: Session, case: Case | Owed, kind: ClockKind, unit_id: UUID | None, at: datetime
 ) -> deadline_actions.Start:
-    planned = deadline_queries.deadline(session, case.category_code, kind, at, _given_urgency(session, case))
+    urgency = _given_urgency(session, case)
+    planned = deadline_queries.deadline(session, case.category_code, kind, at, urgency, unit_id=unit_id)
     return deadline_actions.Start(
         case.id, kind, case.version, case.cycle, unit_id, planned.policy_id, started_at=at, due_at=planned.due_at
     )

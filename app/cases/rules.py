@@ -122,6 +122,8 @@ WORKFLOW: tuple[Rule, ...] = (
     *_rule(UNACCEPTED,                   "recategorise",    None,           {W.CITIZEN, W.DISPATCHER}, replans=True),
     *_rule((S.ACCEPTED, S.IN_PROGRESS),  "recategorise",    None,           {W.DISPATCHER},          replans=True),
     *_rule(OPEN,                         "set_urgency",     None,           {W.DISPATCHER},          replans=True),
+    # The calendar or a policy was changed (app.timetables).
+    *_rule(OPEN,                         "reschedule",      None,           {W.SYSTEM},              replans=True),
     *_rule(SHOWABLE,                     "publish",         None,           {W.DISPATCHER, W.SYSTEM}),
     *_rule(STATES,                       "hide",            None,           {W.DISPATCHER, W.SYSTEM}),
     *_rule(SHOWABLE,                     "unhide",          None,           {W.DISPATCHER}),

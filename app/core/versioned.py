@@ -78,6 +78,11 @@ def bump(session: Session, topic: str) -> None:
             cached.forget()
 
 
+def undone(session: Session, topic: str) -> None:
+    """Forget what this transaction changed of a topic: it was rolled back to a savepoint before."""
+    session.info.get(_OWN, {}).pop(topic, None)
+
+
 def forget_all() -> None:
     """Drop everything cached in this process (tests that change databases)."""
     for cached in _all:

@@ -1,10 +1,11 @@
 """Starting and stopping clocks, recording breaches, and loading calendar and policies from the province pack."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 import holidays
@@ -14,7 +15,7 @@ from sqlmodel import col, select
 from app.catalog.models import CategoryRow
 from app.catalog.rules import Urgency
 from app.core import clock
-from app.core.db import Session
+from app.core.db import Session, execute
 from app.core.packfile import Finding, PackError, read_with_source
 from app.core.versioned import bump
 from app.deadlines import queries
@@ -28,7 +29,18 @@ from app.deadlines.models import (
     SupersededDeadline,
     WorkingHours,
 )
-from app.deadlines.rules import CLOCKS, DIRECTIVE, POLICY_CLOCKS, ClockKind, Policy, breach, due, is_met, replanned
+from app.deadlines.rules import (
+    CLOCKS,
+    DIRECTIVE,
+    POLICY_CLOCKS,
+    ClockKind,
+    Pause,
+    Policy,
+    breach,
+    due,
+    is_met,
+    replanned,
+)
 from app.deadlines.schemas import DIRECTIVE_PAST, PAUSES_USED_UP, CalendarFile, PoliciesFile
 from app.identity.actions import audit
 
@@ -72,7 +84,7 @@ def start(
     for running in _open(session, case_id, [kind]):
         if running.cycle == cycle:
             return running
-    planned = queries.deadline(session, category_code, kind, at)
+    planned = queries.deadline(session, category_code, kind, at, unit_id=unit_id)
     started = SlaClock(
         case_id=case_id,
         kind=kind,
@@ -235,7 +247,7 @@ def pause(session: Session, *, case_id: UUID, kind: ClockKind, seq: int, reason:
             reason=reason,
             policy_id=cap.id,
             began_at=at,
-            capped_at=due(queries.calendar(session), at, cap.longest),
+            capped_at=due(queries.calendar_of(session, running.unit_id), at, cap.longest),
         )
     )
     running.paused_at = at
@@ -343,7 +355,7 @@ def _supersede(
 def _measure(session: Session, running: SlaClock, policy: Policy, at: datetime) -> None:
     """Put a clock by a policy, from its original start, with its extensions and pauses."""
     new = replanned(
-        queries.calendar(session),
+        queries.calendar_of(session, running.unit_id),
         running.started_at,
         policy.duration,
         due_at=running.due_at,
@@ -353,6 +365,112 @@ def _measure(session: Session, running: SlaClock, policy: Policy, at: datetime) 
         pauses=queries.counted(queries.pauses_of(session, running)),
     )
     running.policy_id, running.due_at, running.breached_at = policy.id, new.due_at, new.breached_at
+
+
+# --- measured anew after a change of calendar or policies ---------------------------------------------------------
+
+
+class Subject(NamedTuple):
+    """An open case whose clocks are measured anew, locked by the caller; `seq` is the event that says so.
+
+    `urgency`: the one somebody gave it, see `queries.policy_for`.
+    """
+
+    case_id: UUID
+    category_code: str
+    urgency: Urgency | None
+    seq: int
+
+
+class Moved(NamedTuple):
+    """A clock that falls due at another moment than it did."""
+
+    case_id: UUID
+    kind: str
+    started_seq: int
+    seq: int
+    old_policy_id: UUID
+    policy_id: UUID
+    old_due_at: datetime
+    due_at: datetime
+    breached_at: datetime | None
+
+
+_OPEN_CLOCKS = """
+SELECT case_id, kind, started_seq, unit_id, policy_id, started_at, due_at, breached_at, extended_minutes
+FROM sla_clock WHERE case_id = ANY(%(cases)s::uuid[]) AND stopped_at IS NULL AND policy_id IS NOT NULL
+ORDER BY case_id, started_seq, kind
+"""
+_THEIR_PAUSES = """
+SELECT case_id, kind, started_seq, began_at, LEAST(ended_at, capped_at)
+FROM clock_pause WHERE case_id = ANY(%(cases)s::uuid[])
+"""
+_MOVE = """
+WITH moved AS (
+    SELECT * FROM unnest(
+        %(case_id)s::uuid[], %(kind)s::text[], %(started_seq)s::int[], %(seq)s::int[], %(old_policy_id)s::uuid[],
+        %(policy_id)s::uuid[], %(old_due_at)s::timestamptz[], %(due_at)s::timestamptz[], %(breached_at)s::timestamptz[])
+    AS m (case_id, kind, started_seq, seq, old_policy_id, policy_id, old_due_at, due_at, breached_at)),
+stands AS (
+    UPDATE sla_clock SET policy_id = moved.policy_id, due_at = moved.due_at,
+           breached_at = COALESCE(sla_clock.breached_at, moved.breached_at)
+    FROM moved WHERE sla_clock.case_id = moved.case_id AND sla_clock.kind = moved.kind
+      AND sla_clock.started_seq = moved.started_seq),
+kept AS (
+    INSERT INTO superseded_deadline (case_id, kind, started_seq, seq, policy_id, due_at, at, actor_id, reason)
+    SELECT case_id, kind, started_seq, seq, old_policy_id, old_due_at, %(at)s::timestamptz, %(actor_id)s::uuid,
+           %(reason)s::text FROM moved)
+SELECT count(*) FROM moved
+"""
+
+
+def measured_anew(session: Session, subjects: Sequence[Subject], at: datetime) -> list[Moved]:
+    """Which running clocks of these cases fall due otherwise, by calendar and policies as they are now.
+
+    Nothing is written. Each is measured from its original start, with its extensions and pauses.
+    """
+    by_case = {each.case_id: each for each in subjects}
+    asked = {"cases": list(by_case)}
+    connection = session.connection()
+    pauses: dict[tuple[UUID, str, int], list[Pause]] = defaultdict(list)
+    for case_id, kind, started_seq, began, ended in connection.exec_driver_sql(_THEIR_PAUSES, asked):
+        pauses[case_id, kind, started_seq].append(Pause(began, ended))
+    moved: list[Moved] = []
+    for row in connection.exec_driver_sql(_OPEN_CLOCKS, asked):
+        case_id, kind, started_seq, unit_id, policy_id, started_at, due_at, breached_at, extended = row
+        subject = by_case[case_id]
+        policy = queries.policy_for(session, subject.category_code, kind, started_at, subject.urgency)
+        new = replanned(
+            queries.calendar_of(session, unit_id),
+            started_at,
+            policy.duration,
+            due_at=due_at,
+            breached_at=breached_at,
+            now=at,
+            extended=extended,
+            pauses=pauses.get((case_id, kind, started_seq), ()),
+        )
+        if new.due_at != due_at:
+            moved.append(
+                Moved(
+                    case_id, kind, started_seq, subject.seq, policy_id, policy.id, due_at, new.due_at, new.breached_at
+                )
+            )
+    return moved
+
+
+def recompute_open(
+    session: Session, subjects: Sequence[Subject], *, at: datetime, actor_id: UUID | None, reason: str
+) -> list[Moved]:
+    """Measure the running clocks of a chunk of cases anew and write what moved, in one statement; returns that.
+
+    The deadlines before stay beside the new ones, and a breach stays a breach (deadline rules 4 and 8).
+    """
+    moved = measured_anew(session, subjects, at)
+    if moved:
+        columns = {name: [getattr(each, name) for each in moved] for name in Moved._fields}
+        execute(session, [(_MOVE, columns | {"at": at, "actor_id": actor_id, "reason": reason})])
+    return moved
 
 
 _BREACHES = text("""

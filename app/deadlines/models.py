@@ -65,6 +65,18 @@ class CalendarDay(SQLModel, table=True):
     entered_at: datetime = Field(default_factory=now, sa_type=DateTime(timezone=True))
 
 
+class UnitGroupMember(SQLModel, table=True):
+    """Whose working hours a unit keeps: those of the group entered last; a unit without a row keeps everybody's."""
+
+    __tablename__ = "unit_group_member"
+    __table_args__ = (UniqueConstraint("unit_id", "entered_at", name="uq_unit_group_member_entry"),)
+
+    id: UUID = Field(default_factory=uuid7, primary_key=True)
+    unit_id: UUID = Field(foreign_key="unit.id")
+    unit_group: str = Field(sa_type=Text)
+    entered_at: datetime = Field(default_factory=now, sa_type=DateTime(timezone=True))
+
+
 class DeadlinePolicy(SQLModel, table=True):
     """How long a clock may run for a category (null: every category without its own row), from a day on.
 

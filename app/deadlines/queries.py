@@ -20,6 +20,7 @@ from app.deadlines.models import (
     DeadlinePolicy,
     SlaClock,
     SupersededDeadline,
+    UnitGroupMember,
     WorkingHours,
 )
 from app.deadlines.models import PausePolicy as PausePolicyRow
@@ -33,6 +34,7 @@ from app.deadlines.rules import (
     PausePolicy,
     Planned,
     Policy,
+    PolicyClock,
     Week,
     WorkingCalendar,
     due,
@@ -60,12 +62,18 @@ class Timekeeping:
     policies: Mapping[PolicyKey, list[Policy]]
     by_id: Mapping[UUID, Policy]
     pauses: Mapping[str | None, list[PausePolicy]]
+    groups: Mapping[UUID, str]
 
 
 def calendar(session: Session, unit_group: str = EVERYONE) -> WorkingCalendar:
     """Working time of a group of units; a group without hours and days of its own has everybody's."""
     calendars = _held.get(session).calendars
     return calendars.get(unit_group) or calendars[EVERYONE]
+
+
+def calendar_of(session: Session, unit_id: UUID | None) -> WorkingCalendar:
+    """Working time of one unit: that of its group. What no unit has yet is measured by everybody's."""
+    return calendar(session, _held.get(session).groups.get(unit_id, EVERYONE) if unit_id else EVERYONE)
 
 
 def policy_for(
@@ -99,11 +107,17 @@ def pause_policy(session: Session, reason: str, at: datetime) -> PausePolicy:
 
 
 def deadline(
-    session: Session, category_code: str, clock: ClockKind, start: datetime, urgency: Urgency | None = None
+    session: Session,
+    category_code: str,
+    clock: ClockKind,
+    start: datetime,
+    urgency: Urgency | None = None,
+    *,
+    unit_id: UUID | None = None,
 ) -> Planned:
-    """Policy and due moment of a clock that starts at `start`; `urgency` as for `policy_for`."""
+    """Policy and due moment of a clock that starts at `start` for a unit; `urgency` as for `policy_for`."""
     policy = policy_for(session, category_code, clock, start, urgency)
-    return Planned(policy.id, due(calendar(session), start, policy.duration))
+    return Planned(policy.id, due(calendar_of(session, unit_id), start, policy.duration))
 
 
 def is_provisional(session: Session, on: date) -> bool:
@@ -173,7 +187,7 @@ def policies_entered(session: Session) -> dict[PolicyKey, list[Policy]]:
             Policy(
                 id=row.id,
                 category_code=row.category_code,
-                clock=cast("ClockKind", row.clock),
+                clock=cast("PolicyClock", row.clock),
                 duration=Duration(cast("Kind", row.kind), row.minutes),
                 valid_from=row.valid_from,
                 entered_at=row.entered_at,
@@ -183,6 +197,12 @@ def policies_entered(session: Session) -> dict[PolicyKey, list[Policy]]:
             )
         )
     return dict(policies)
+
+
+def groups_entered(session: Session) -> dict[UUID, str]:
+    """The group of every unit that has one, as entered last."""
+    rows = select(UnitGroupMember).order_by(col(UnitGroupMember.entered_at))
+    return {row.unit_id: row.unit_group for row in session.exec(rows)}
 
 
 def pause_policies_entered(session: Session) -> dict[str | None, list[PausePolicy]]:
@@ -210,6 +230,7 @@ def _load(session: Session) -> Timekeeping:
         policies,
         {each.id: each for entered in policies.values() for each in entered},
         pause_policies_entered(session),
+        groups_entered(session),
     )
 
 

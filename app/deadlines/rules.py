@@ -64,7 +64,7 @@ class Policy:
 
     id: UUID
     category_code: str | None
-    clock: ClockKind
+    clock: PolicyClock
     duration: Duration
     valid_from: date
     entered_at: datetime
@@ -161,6 +161,15 @@ class WorkingCalendar:
         if index >= len(self.starts):
             raise OutsideCalendarError(None, self)
         return _EPOCH + timedelta(microseconds=self.starts[index] + worked - self.done[index])
+
+    def hours_of(self, day: date) -> list[tuple[datetime, datetime]]:
+        """The working intervals of one local day, as moments in UTC."""
+        first, after = bisect_left(self.starts, _local(day, 0)), bisect_left(self.starts, _local(day, DAY))
+        begun = [(self.starts[each], self.done[each + 1] - self.done[each]) for each in range(first, after)]
+        return [
+            (_EPOCH + timedelta(microseconds=start), _EPOCH + timedelta(microseconds=start + length))
+            for start, length in begun
+        ]
 
     def working_day_from(self, day: date) -> date:
         """Find the first day with working time, `day` itself or later."""

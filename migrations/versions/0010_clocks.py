@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy import make_url
+from sqlalchemy.dialects import postgresql
 
 from app.core.config import settings
 
@@ -15,6 +16,7 @@ depends_on = None
 def upgrade() -> None:
     _clocks()
     _pauses()
+    _changes()
 
 
 def _clocks() -> None:
@@ -86,6 +88,32 @@ def _pauses() -> None:
         postgresql_where=sa.text("ended_at IS NULL"),
     )
     _ended_once("clock_pause")
+
+
+def _changes() -> None:
+    op.create_table(
+        "unit_group_member",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("unit_id", sa.Uuid(), nullable=False),
+        sa.Column("unit_group", sa.Text(), nullable=False),
+        sa.Column("entered_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["unit_id"], ["unit.id"]),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("unit_id", "entered_at", name="uq_unit_group_member_entry"),
+    )
+    op.create_table(
+        "time_change",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("entered_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("actor_id", sa.Uuid(), nullable=True),
+        sa.Column("note", sa.Text(), nullable=False),
+        sa.Column("entered", postgresql.ARRAY(sa.Text()), nullable=False),
+        sa.Column("moved", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("done_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(["actor_id"], ["account.id"]),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("time_change_owed", "time_change", ["entered_at"], postgresql_where=sa.text("done_at IS NULL"))
 
 
 def _ended_once(table: str) -> None:

@@ -56,7 +56,7 @@ def test_every_open_case_can_be_brought_to_an_end() -> None:
         ("accepted", {Who.CITIZEN}, {"add_information"}),
         ("in_progress", {Who.CITIZEN}, {"add_information"}),
         ("in_progress", {Who.DISPATCHER}, {"reject", "publish", "message"} | PASSED_ON | CORRECTIONS),
-        ("in_progress", {Who.SYSTEM}, {"reroute", "publish", "succeed", "orphan"}),
+        ("in_progress", {Who.SYSTEM}, {"reroute", "publish", "succeed", "orphan", "reschedule"}),
         ("resolved", {Who.CITIZEN}, {"confirm", "reopen", "rate"}),
         ("resolved", {Who.OFFICER}, set()),
         ("closed", {Who.CITIZEN}, {"reopen", "rate"}),

@@ -1,0 +1,1 @@
+"""What an administrator enters about time, and the deadlines that move by it."""
