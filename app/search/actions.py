@@ -9,7 +9,7 @@ from sqlalchemy import text
 from app.catalog.queries import catalogue
 from app.core.db import Session, transaction
 from app.orgunits.queries import directory
-from app.search.rules import document
+from app.search.rules import UNSEEN, document
 
 _AT_ONCE = 500
 
@@ -35,11 +35,7 @@ def index_owed(limit: int = _AT_ONCE) -> int:
     return len(events) + len(emptied)
 
 
-_NEXT = """
-    SELECT e.case_id, e.xid::text, e.pos FROM search_cursor k JOIN case_event e
-    ON (e.xid, e.pos) > (k.xid, k.pos) AND e.xid < pg_snapshot_xmin(pg_current_snapshot())
-    ORDER BY e.xid, e.pos LIMIT :limit
-"""
+_NEXT = f"SELECT e.case_id, e.xid::text, e.pos FROM case_event e WHERE {UNSEEN} ORDER BY e.xid, e.pos LIMIT :limit"
 
 
 def catch_up(limit: int = _AT_ONCE) -> int:
