@@ -22,21 +22,21 @@ from app.boundaries.queries import boundaries_in_force
 from app.boundaries.rules import PointIndex
 from app.boundaries.schemas import check_source, read_source
 from app.catalog import actions as catalog
-from app.catalog.schemas import CategoriesFile, GroupsFile
+from app.catalog.schemas import CategoriesFile, GroupsFile, ProvinceFile
 from app.core import clock
 from app.core.config import ROOT, settings
 from app.core.db import Session, transaction
 from app.core.download import ONCE, PATIENT
 from app.core.errors import DomainError
 from app.core.models import ConfigVersion
-from app.core.packfile import Finding, PackError, read_yaml
+from app.core.packfile import Finding, PackError, read_with_source, read_yaml
 from app.core.remarks import DeliveryError, Remark, named, refusal
 from app.core.versioned import bump
 from app.deadlines import actions as deadlines
 from app.deadlines.models import EVERYONE
 from app.newpack import new_pack
 from app.orgunits import actions as orgunits
-from app.orgunits.schemas import read_units
+from app.orgunits.schemas import UnitPack, read_units
 from app.reforms import actions as reforms
 from app.reforms.queries import Shown, listed, one
 from app.reforms.rules import FINDINGS
@@ -108,12 +108,35 @@ def check_pack(where: Path) -> list[Finding]:
         return error.findings
     places = {unit.code: unit.name for unit in (known.province, *known.communes.communes)}
     return [
+        *_check_box(where, known),
         *check_source(where, places),
         *catalog.check_catalog(where, set(codes.units)),
         *assets_actions.check_classes(where, codes.categories),
         *deadlines.check_pack(where, codes.categories),
         *routing.check_rules(where, codes),
     ]
+
+
+def _check_box(where: Path, known: UnitPack) -> Iterator[Finding]:
+    """The outer box of province.yaml holds the centres of all communes: it is copied from another province at first."""
+    try:
+        file, source = read_with_source(where / "province.yaml", ProvinceFile)
+    except PackError:
+        return  # the catalogue names what is wrong
+    box = file.province.bounds
+    outside = [
+        each.code
+        for each in known.former.communes
+        if not (box.west <= each.lon <= box.east and box.south <= each.lat <= box.north)
+    ]
+    if outside:
+        told = ", ".join(outside[:5]) + (" …" if len(outside) > 5 else "")  # noqa: PLR2004 - enough to see which
+        yield source.finding(
+            f"Khung này không chứa tâm của {len(outside)} xã trong units/former.yaml ({told}). / "
+            f"This box misses the centres of {len(outside)} communes of units/former.yaml ({told}).",
+            "province",
+            "bounds",
+        )
 
 
 def routing_codes(where: Path) -> routing.Known:
@@ -321,7 +344,13 @@ def boundaries_compare(
                 f"ngày {on} chưa có ranh giới đo đạc, hoặc không có ranh giới gần đúng, để so sánh",
                 f"on {on} there are no surveyed boundaries, or no approximate ones, to compare",
             )
-        typer.echo(f"The approximate boundaries put {found.share:.1%} of the area into another commune. The largest:")
+        share = f"{found.share:.1%}"
+        _say(
+            Remark(
+                f"Ranh giới gần đúng đặt {share} diện tích vào xã khác. Lớn nhất:",
+                f"The approximate boundaries put {share} of the area into another commune. The largest:",
+            )
+        )
         _show_moves(found.difference, found.names)
 
 
@@ -384,13 +413,17 @@ def _import(
         for told in (*prepared.fixes, *prepared.remarks, *prepared.skipped):
             _say(told)
         if prepared.difference is not None and not prepared.known:
-            typer.echo(
-                f"{prepared.difference.share:.1%} of the area changes its commune against the boundaries so far:"
+            share = f"{prepared.difference.share:.1%}"
+            _say(
+                Remark(
+                    f"{share} diện tích đổi xã so với ranh giới đang dùng:",
+                    f"{share} of the area changes its commune against the boundaries so far:",
+                )
             )
             _show_moves(prepared.difference, prepared.names)
             _show_cases(session, prepared)
         if dry_run:
-            typer.echo("dry run: nothing was stored")
+            _say(Remark("Chạy thử: chưa lưu gì.", "dry run: nothing was stored"))
             return
         typer.echo(str(areas.store(session, prepared, actor_id=None, **labels)))
 
@@ -415,7 +448,13 @@ def _show_cases(session: Session, prepared: areas.Prepared) -> None:
     if indexes[1] is None:
         return
     moved = cases_that_move(session, indexes[0], indexes[1])
-    typer.echo(f"Open cases whose place lies in another commune then: {sum(map(len, moved.values()))}")
+    count = sum(map(len, moved.values()))
+    _say(
+        Remark(
+            f"Hồ sơ đang mở có vị trí sẽ thuộc xã khác: {count}",
+            f"Open cases whose place lies in another commune then: {count}",
+        )
+    )
     for (was, becomes), references in sorted(moved.items(), key=lambda item: -len(item[1])):
         more = f" and {len(references) - _CASES_SHOWN} more" if len(references) > _CASES_SHOWN else ""
         shown = ", ".join(references[:_CASES_SHOWN]) + more
@@ -659,7 +698,9 @@ def _trusted_roots(path: Path) -> list[sealing.TrustedRoot]:
 
 
 def main() -> None:
-    """The entry point of `phananh`."""
+    """The entry point of `phananh`: a command beside a running system uses that one's servers."""
+    if sys.argv[1:2] != ["run"]:
+        processes.join_running()
     cli()
 
 

@@ -281,6 +281,7 @@ class Supervisor:
         self._port = listener.getsockname()[1]
         self._kept = (listener, lock)
         self._start_servers()
+        _tell_servers(self._var_dir)
         self._prepare(MIGRATE)
         self._start_background()  # they take a while to come up, and have nothing to do before there are reports
         self._prepare(LOAD)
@@ -519,6 +520,42 @@ def _only_one(var_dir: Path) -> int:
     os.ftruncate(lock, 0)
     os.pwrite(lock, str(os.getpid()).encode(), 0)
     return lock
+
+
+# What a command beside a running system needs to reach the same servers, with the same pack.
+_SHARED = ("DATABASE_URL", "OWNER_DATABASE_URL", "REDIS_URL", "PHANANH_PROVINCE_PACK")
+
+
+def _tell_servers(var_dir: Path) -> None:
+    """Write down where this run's servers are, for nobody but the own account: the addresses hold passwords."""
+    path = var_dir / "servers.json"
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        json.dump({name: os.environ[name] for name in _SHARED if os.environ.get(name)}, file)
+
+
+def join_running() -> None:
+    """Let a command use the servers of the `phananh run` on the same var directory, where it was given none."""
+    place = Path(os.environ.get("PHANANH_VAR_DIR") or ROOT / "var")
+    if os.environ.get("DATABASE_URL") or not _is_running(place):
+        return
+    for name, value in _read_json(place / "servers.json").items():
+        os.environ.setdefault(name, str(value))
+
+
+def _is_running(var_dir: Path) -> bool:
+    """Whether a run holds the directory: what a killed one wrote down leads nowhere."""
+    try:
+        lock = os.open(var_dir / "run.lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
 
 
 def _listen(host: str, port: int) -> socket.socket:

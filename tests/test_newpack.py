@@ -70,6 +70,16 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["mine.yaml"]
 
 
+def test_the_box_of_the_province_it_was_copied_from_is_found(tmp_path: Path) -> None:
+    new_pack(tmp_path, "Tỉnh Bắc Ninh", "24")
+    former = tmp_path / "units/former.yaml"
+    former.write_text(former.read_text().replace("lat: 21.58", "lat: 15.58"))
+    checked = phananh("check", tmp_path)
+    assert checked.exit_code == 1
+    assert "province.yaml: province.bounds, line" in checked.output
+    assert "misses the centres of 1 communes of units/former.yaml (90011)" in checked.output
+
+
 @pytest.mark.slow
 def test_a_new_installation_starts_with_it(postgres: Postgres, valkey: Valkey, tmp_path: Path) -> None:
     new_pack(tmp_path / "pack", "Tỉnh Bắc Ninh", "24")

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from app import processes
 from tests.running import Mark, Running, wait_for
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
@@ -169,3 +170,29 @@ def test_what_cannot_come_up_is_named_with_its_reason(mark: Mark) -> None:
     text = running.end()
     assert re.search(r"ended \(.*scheduler.*\), starting again", text), text
     assert not mark.alive()
+
+
+def test_a_command_beside_a_run_finds_its_servers_and_only_while_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = {"DATABASE_URL": "postgresql://a", "REDIS_URL": "redis://b", "PHANANH_PROVINCE_PACK": "packs/x"}
+    for name in ("OWNER_DATABASE_URL", *ours):
+        monkeypatch.setenv(name, "")  # so that it is put back afterwards
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PHANANH_VAR_DIR", str(tmp_path))
+    lock = processes._only_one(tmp_path)  # noqa: SLF001 - a whole run takes half a minute
+    with monkeypatch.context() as running:
+        for name, value in ours.items():
+            running.setenv(name, value)
+        processes._tell_servers(tmp_path)  # noqa: SLF001 - as above
+    assert (tmp_path / "servers.json").stat().st_mode & 0o077 == 0
+    processes.join_running()
+    assert {name: os.environ[name] for name in ours} == ours
+    # Who was given servers keeps them; where nobody runs any more, nothing is believed.
+    monkeypatch.setenv("DATABASE_URL", "postgresql://mine")
+    processes.join_running()
+    assert os.environ["DATABASE_URL"] == "postgresql://mine"
+    os.close(lock)
+    monkeypatch.delenv("DATABASE_URL")
+    processes.join_running()
+    assert "DATABASE_URL" not in os.environ

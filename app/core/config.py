@@ -171,4 +171,5 @@ def settings() -> Settings:
         return Settings()
     except ValidationError as error:
         told = (f"{'.'.join(map(str, found['loc']))}: {found['msg']}".removeprefix(": ") for found in error.errors())
-        raise SystemExit(f"phananh: the configuration cannot be used: {'; '.join(told)}") from None
+        hint = "" if os.environ.get("DATABASE_URL") else " (or start `make run` in another terminal)"
+        raise SystemExit(f"phananh: the configuration cannot be used: {'; '.join(told)}{hint}") from None

@@ -123,7 +123,10 @@ class _Download:
                 why = error.told
             except _Untrue as error:
                 part.unlink(missing_ok=True)
-                return named(entry.path).says(f"{error.told.vi}; đã xóa tệp", f"{error.told.en}; it was deleted")
+                return named(entry.path).says(
+                    f"{error.told.vi}; đã xóa tệp, hãy đối chiếu danh sách với nguồn",
+                    f"{error.told.en}; it was deleted: hold the list against the source",
+                )
             else:
                 return None
         return named(entry.path).says(*why)

@@ -32,6 +32,7 @@ MAX_BYTES = 256 * 1024 * 1024
 # A province's communes have some 200,000; beyond this a file is broken or meant to harm.
 MAX_VERTICES = 2_000_000
 
+_MEGABYTES = MAX_BYTES // 2**20
 _MAX_MEMBERS = 100
 _BYTES_PER_VERTEX = 16
 _FULL_CIRCLE = 360.0
@@ -111,8 +112,8 @@ def too_many_vertices(count: int) -> Remark | None:
     if count <= MAX_VERTICES:
         return None
     return Remark(
-        f"có {count:,} đỉnh, chỉ đọc tối đa {MAX_VERTICES:,}; hãy làm thưa đường hoặc chia tệp",
-        f"holds {count:,} vertices; more than {MAX_VERTICES:,} are not read: simplify the lines, or deliver in parts",
+        f"có {count:,} đỉnh, chỉ đọc tối đa {MAX_VERTICES:,}; hãy làm thưa đường, hoặc chỉ lấy phần của tỉnh",
+        f"holds {count:,} vertices; more than {MAX_VERTICES:,} are not read: simplify, or keep the province only",
     )
 
 
@@ -174,8 +175,8 @@ def _bytes(file: Path, room: int) -> bytes:
     try:
         if file.stat().st_size > room:
             raise refusal(
-                f"{file.name}: quá lớn, tổng cộng chỉ đọc tối đa {MAX_BYTES} byte",
-                f"{file.name}: too large, more than {MAX_BYTES} bytes in all are not read",
+                f"{file.name}: quá lớn, tổng cộng chỉ đọc tối đa {_MEGABYTES} MB",
+                f"{file.name}: too large, more than {_MEGABYTES} MB in all are not read",
             )
         return file.read_bytes()
     except OSError as error:
@@ -331,8 +332,8 @@ def _unpacked(path: Path, folder: Path) -> Path:
 
 def _bomb(name: str) -> DeliveryError:
     return refusal(
-        f"{name}: giải nén ra hơn {MAX_BYTES} byte; hãy kiểm tra lại tệp",
-        f"{name}: unpacks to more than {MAX_BYTES} bytes",
+        f"{name}: giải nén ra hơn {_MEGABYTES} MB; tệp hỏng hoặc có ý gây hại, hãy xin lại từ nguồn",
+        f"{name}: unpacks to more than {_MEGABYTES} MB: broken, or meant to harm; ask its source for another",
     )
 
 

@@ -493,7 +493,9 @@ def _unknown(file: RulesFile, source: Source, known: Known) -> Iterator[Finding]
         for key, codes, pool in named:
             for code in codes:
                 if code is not None and code not in pool:
-                    yield source.finding(f"{code} is not known", "rules", place, key)
+                    yield source.finding(
+                        f"Không có mã {code} trong gói dữ liệu. / {code} is not known", "rules", place, key
+                    )
 
 
 _Rows = dict[UUID, tuple[int, RuleRow]]
@@ -573,7 +575,10 @@ def load_rules(session: Session, pack_dir: Path) -> int:
         for commune in _areas(entry):
             draft = _pack_draft(session, entry, commune, units)
             if draft is None:
-                message = "the unit, a commune or the asset class is not in force on valid_from"
+                message = (
+                    "Đơn vị, xã hoặc loại tài sản này không còn vào ngày valid_from. / "
+                    "the unit, a commune or the asset class is not in force on valid_from"
+                )
                 raise PackError([source.finding(message, "rules", place)])
             if session.get(RoutingRule, draft.rule.id) is None:
                 draft.store(session)

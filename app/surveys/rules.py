@@ -225,6 +225,7 @@ HAIRLINE_M = 20.0
 HAIRLINE_KM2 = 0.05
 
 _ROUNDING_KM2 = 1e-8
+_MANY = 3
 _TOUCHING_DEG = 1e-9
 
 
@@ -270,11 +271,12 @@ def _each(
     delivered: Sequence[Delivered], communes: Mapping[str, str]
 ) -> tuple[dict[str, BaseGeometry], list[Remark], list[Remark]]:
     """Every feature by itself: areas in the order of their codes, repairs, faults."""
-    faults: list[Remark] = []
+    of_all = _fault_of_all(delivered)
+    faults = [of_all] if of_all else []
     tidy: dict[str, tuple[BaseGeometry, tuple[Remark, ...]]] = {}
     for item in delivered:
-        found = _feature_faults(item, communes)
-        if not found and item.code is not None and item.geometry is not None:
+        found = _feature_faults(item, communes, axes_told=of_all is not None)
+        if not found and not of_all and item.code is not None and item.geometry is not None:
             found = [_place(item).says(*fault) for fault in _ring_faults(item.geometry)]
             if not found:
                 area, mended = _tidied(item.geometry)
@@ -286,13 +288,25 @@ def _each(
     return areas, [_mended(f"{code} {communes[code]}", tidy[code][1]) for code in areas if tidy[code][1]], faults
 
 
+def _fault_of_all(delivered: Sequence[Delivered]) -> Remark | None:
+    """What is wrong with the coordinates of every feature alike, axes or projection mostly: said once."""
+    if len(delivered) < _MANY or any(item.geometry is None for item in delivered):
+        return None
+    found = {coordinate_fault(item.geometry) for item in delivered if item.geometry is not None}
+    fault = next(iter(found))
+    if len(found) > 1 or fault is None:
+        return None
+    count = len(delivered)
+    return Remark(f"cả {count} đối tượng: {fault.vi}", f"all {count} features: {fault.en}")
+
+
 def _place(item: Delivered) -> Remark:
     return item.place.of(f"mã {item.code}", f"code {item.code}")
 
 
 def _counted(commune: Remark, times: int) -> Remark:
     if not times:
-        return commune.says("thiếu trong dữ liệu", "missing")
+        return commune.says("thiếu trong dữ liệu; hãy bổ sung", "missing")
     return commune.says(f"có {times} lần; mỗi xã chỉ một lần", f"delivered {times} times")
 
 
@@ -300,7 +314,7 @@ def _mended(commune: str, remarks: Sequence[Remark]) -> Remark:
     return named(commune).says(", ".join(each.vi for each in remarks), ", ".join(each.en for each in remarks))
 
 
-def _feature_faults(item: Delivered, communes: Mapping[str, str]) -> list[Remark]:
+def _feature_faults(item: Delivered, communes: Mapping[str, str], *, axes_told: bool) -> list[Remark]:
     if item.code is None:
         return [item.place.says(*(item.fault or ("không có mã xã", "has no code")))]
     if item.code not in communes:
@@ -309,7 +323,7 @@ def _feature_faults(item: Delivered, communes: Mapping[str, str]) -> list[Remark
     if area is None or area.geom_type not in {"Polygon", "MultiPolygon"} or area.is_empty:
         told = ("không phải Polygon hay MultiPolygon đọc được", "is no readable Polygon or MultiPolygon")
         return [_place(item).says(*told)]
-    fault = coordinate_fault(area) or item.fault
+    fault = (None if axes_told else coordinate_fault(area)) or item.fault
     return [_place(item).says(*fault)] if fault else []
 
 

@@ -175,7 +175,7 @@ def test_a_layer_of_that_size_is_refused_unread(session: Session, tmp_path: Path
 def test_a_file_larger_than_any_province_is_not_read(session: Session, tmp_path: Path) -> None:
     with (tmp_path / "huge.geojson").open("wb") as file:
         file.truncate(300 * 2**20)
-    assert refusal(session, tmp_path / "huge.geojson").startswith("huge.geojson: too large, more than 268435456 bytes")
+    assert refusal(session, tmp_path / "huge.geojson").startswith("huge.geojson: too large, more than 256 MB")
 
 
 def test_a_zip_bomb_does_not_go_off(session: Session, tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_a_zip_bomb_does_not_go_off(session: Session, tmp_path: Path) -> None:
                 member.write(bytes(2**20))
         archive.writestr("xa.dbf", b"")
     assert path.stat().st_size < 3 * 2**20
-    assert refusal(session, path) == "bomb.zip: unpacks to more than 268435456 bytes"
+    assert refusal(session, path).startswith("bomb.zip: unpacks to more than 256 MB: ")
 
 
 @pytest.mark.parametrize(

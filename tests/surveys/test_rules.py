@@ -121,3 +121,20 @@ def test_missing_repeated_unknown_and_nameless_features_are_all_listed() -> None
         "00001 Xã Một: delivered 2 times",
         "00003 Xã Ba: missing",
     ]
+
+
+def test_what_is_wrong_with_every_feature_is_said_once_beside_what_else_is_wrong() -> None:
+    areas = {**PAIR, "00003": shapely.box(105.9, 21.6, 105.95, 21.65)}
+    swapped = {code: shapely.transform(area, lambda xy: xy[:, ::-1]) for code, area in areas.items()}
+    items = [Delivered(named("a"), code, area) for code, area in swapped.items()]
+    found = check_delivery(items, NAMES | {"00004": "Xã Bốn"})
+    assert [fault.en for fault in found.faults] == [
+        "all 3 features: latitude and longitude are swapped; longitude comes first",
+        "a, code 00003: is no commune on that day",
+        "00004 Xã Bốn: missing",
+    ]
+    assert found.faults[0].vi == "cả 3 đối tượng: vĩ độ và kinh độ bị đảo; kinh độ đứng trước"
+    assert found.areas == {}
+    # One that lies right is enough, and each of the others is named.
+    faults = check_delivery([*items[:2], Delivered(named("a"), "00003", areas["00003"])], NAMES).faults
+    assert sum("swapped" in fault.en for fault in faults) == 2
