@@ -44,6 +44,7 @@ for _name in ("httpx2", "httpcore2", "hpack", "h2"):
 
 _ANSWER_BYTES = 64 * 1024
 _TOKEN_MARGIN_S = 300.0
+_FAREWELL_S = 0.2
 _REFUSED = (401, 403)
 
 
@@ -53,12 +54,14 @@ class Line:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._runner = asyncio.Runner()
-        # Made here, because loading the certificates takes a good part of a delivery's time. Without HTTP/1 nothing is
-        # negotiated: APNs speaks HTTP/2 only.
+        # Made once, because loading the certificates takes a good part of a delivery's time.
+        self._certificates = httpx2.create_ssl_context()
+        self._clients = {http2: self._client(http2=http2) for http2 in (False, True)}
+
+    def _client(self, *, http2: bool) -> httpx2.AsyncClient:
+        """A client with connections of its own. Without HTTP/1 nothing is negotiated: APNs speaks HTTP/2 only."""
         seconds = HOP_TIMEOUT.total_seconds()
-        self._clients = {
-            http2: httpx2.AsyncClient(http1=not http2, http2=http2, timeout=seconds) for http2 in (False, True)
-        }
+        return httpx2.AsyncClient(http1=not http2, http2=http2, timeout=seconds, verify=self._certificates)
 
     def ask(self, call: Call, until: float, *, http2: bool = False) -> Answer:
         """POST, and read the answer before the monotonic moment `until`; TimeoutError or TransportError otherwise."""
@@ -66,17 +69,29 @@ class Line:
             return self._runner.run(self._ask(call, until - time.monotonic(), http2))
 
     async def _ask(self, call: Call, left_s: float, http2: bool) -> Answer:
-        async with asyncio.timeout(left_s):
-            # A redirect is not followed: it would carry our keys to an address nobody configured.
-            request = self._clients[http2].stream("POST", call.url, headers=dict(call.headers), content=call.body)
-            async with request as response:
-                body = bytearray()
-                async for chunk in response.aiter_raw():
-                    body += chunk
-                    if len(body) > _ANSWER_BYTES:
-                        raise httpx2.RemoteProtocolError("an answer without end")
-                headers = {name.lower(): value for name, value in response.headers.items()}
-                return Answer(response.status_code, headers, bytes(body))
+        try:
+            async with asyncio.timeout(left_s):
+                return await self._answer(call, http2)
+        except (TimeoutError, httpx2.TimeoutException):
+            if http2:
+                # All calls share its one connection, which may be half-open: nobody would ever be answered on it.
+                lost, self._clients[http2] = self._clients[http2], self._client(http2=True)
+                with suppress(TimeoutError, httpx2.HTTPError, OSError):
+                    async with asyncio.timeout(_FAREWELL_S):
+                        await lost.aclose()
+            raise
+
+    async def _answer(self, call: Call, http2: bool) -> Answer:
+        # A redirect is not followed: it would carry our keys to an address nobody configured.
+        request = self._clients[http2].stream("POST", call.url, headers=dict(call.headers), content=call.body)
+        async with request as response:
+            body = bytearray()
+            async for chunk in response.aiter_raw():
+                body += chunk
+                if len(body) > _ANSWER_BYTES:
+                    raise httpx2.RemoteProtocolError("an answer without end")
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            return Answer(response.status_code, headers, bytes(body))
 
     def close(self) -> None:
         """Close the connections kept."""

@@ -33,10 +33,8 @@ WHERE {URGENT_OPEN} AND NOT EXISTS (
     SELECT FROM escalation e WHERE e.case_id = c.id AND e.kind = '{URGENT}' AND e.started_seq = stay.seq)
 """
 # For the relay, every two seconds: cases that moved lately. The scheduler looks at all of them each minute.
-OWED_PAGES = f"""
-SELECT EXISTS (SELECT {UNPAGED} AND c.updated_at > now() - interval '10 minutes')
-    OR EXISTS (SELECT FROM escalation WHERE {OWED} AND (level > 0) IS FALSE AND next_at <= now())
-"""
+OWED_PAGES = f"""SELECT EXISTS (SELECT {UNPAGED} AND c.updated_at > now() - interval '10 minutes')
+    OR EXISTS (SELECT FROM escalation WHERE {OWED} AND (level > 0) IS FALSE AND next_at <= now())"""
 
 Audience = Literal["duty", "holder", "lead", "ioc", "leader"]
 

@@ -301,6 +301,22 @@ def test_a_connection_that_died_while_it_was_kept_costs_at_most_one_try(
     assert Accepted() in [send(fleet, carrier, server) for _ in range(2)]
 
 
+@pytest.mark.parametrize("carrier", OVER_HTTP)
+def test_a_kept_connection_that_went_half_open_costs_one_try_and_its_time(
+    carrier: Carrier, fleet: Fleet, server: Server, apple: Server
+) -> None:
+    """The peer is gone without a word: nothing answers on the line that served a moment ago."""
+    good = GOOD[carrier][-1]
+    prepared(carrier, server, apple, good)
+    assert send(fleet, carrier, server) == Accepted()
+    found = apple if carrier == "apns" else server
+    found.says = [Say(fault="silence"), good]
+    began = time.monotonic()
+    assert send(fleet, carrier, server) == RetryAfter()
+    assert time.monotonic() - began < PATIENCE_S + 0.6
+    assert send(fleet, carrier, server) == Accepted()
+
+
 def test_a_port_that_nobody_listens_on(configured: Settings, server: Server, stack: ExitStack) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
