@@ -92,6 +92,18 @@ def test_what_nobody_touches_becomes_overdue(session: Session, start: Start) -> 
     assert (verify.breached_at, verify.stopped_at, resolve.breached_at) == (verify.due_at, None, None)
 
 
+def test_a_scheduler_that_dies_before_it_recorded_loses_nothing(session: Session, start: Start) -> None:
+    verify = start("verify")
+    session.flush()
+    dying = session.begin_nested()
+    assert actions.record_breaches(session, verify.due_at + timedelta(seconds=1)) == 1
+    dying.rollback()
+    # Weeks later its successor asks the rows, and knows the moment all the same.
+    assert actions.record_breaches(session, verify.due_at + timedelta(days=30)) == 1
+    session.refresh(verify)
+    assert verify.breached_at == verify.due_at
+
+
 def test_the_sweep_takes_the_oldest_first_and_gets_through(session: Session) -> None:
     cases = [open_case(session, MORNING) for _ in range(5)]
     for number, case_id in enumerate(cases):

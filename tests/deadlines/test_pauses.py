@@ -1,7 +1,7 @@
 """Pauses, extensions, directives and stops that are taken back (DOMAIN.md, deadline rule 3)."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import date, timedelta
 from uuid import UUID
 
 import pytest
@@ -11,7 +11,7 @@ from app.core.db import Session
 from app.core.errors import DomainError
 from app.core.versioned import bump
 from app.deadlines import actions, queries
-from app.deadlines.models import ClockPause, PausePolicy, SlaClock, SupersededDeadline
+from app.deadlines.models import ClockPause, DeadlinePolicy, PausePolicy, SlaClock, SupersededDeadline
 from app.deadlines.rules import ClockKind
 from tests.kpi.histories import at, open_case
 
@@ -196,6 +196,31 @@ def test_a_new_category_keeps_pauses_and_extensions(session: Session, case_id: U
         at("2026-03-10 08:00"),
         at("2026-03-10 09:00"),
     ]
+
+
+def test_a_policy_that_changes_during_a_pause_keeps_the_pause(session: Session, case_id: UUID, start: Start) -> None:
+    resolve = start()
+    pause(session, case_id, "2026-03-02 10:00")
+    for minutes, valid_from in ((8 * 60, "2026-03-03"), (2 * 480, "2026-03-01")):
+        row = DeadlinePolicy(
+            category_code="o_ga",
+            clock="resolve",
+            kind="working",
+            minutes=minutes,
+            valid_from=date.fromisoformat(valid_from),
+        )
+        session.add(row)
+    session.flush()
+    bump(session, queries.TOPIC)
+    # The one for what starts from Tuesday on is not its own; the correction of Sunday's is.
+    subject = actions.Subject(case_id, "o_ga", None, 3)
+    (moved,) = actions.recompute_open(session, [subject], at=at("2026-03-03 09:00"), actor_id=None, reason="reschedule")
+    assert moved.old_due_at == at("2026-03-16 15:00")
+    session.refresh(resolve)
+    resumed = resume(session, case_id, "2026-03-03 14:00")
+    assert resumed is resolve
+    # Two working days from Monday 08:00, and the 10.5 hours that were paused.
+    assert resumed.due_at == at("2026-03-05 10:30")
 
 
 def test_a_stop_that_is_taken_back_costs_nobody_the_time_between(session: Session, case_id: UUID, start: Start) -> None:
