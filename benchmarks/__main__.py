@@ -17,6 +17,7 @@ from benchmarks.rows import Row
 PACKAGES = ("fastapi", "pydantic", "sqlalchemy", "psycopg", "asyncpg", "uvicorn", "celery", "pillow", "shapely")
 ALONE: dict[str, Callable[..., Iterator[Row]]] = {
     "points": points.commune,
+    "assets": points.assets,
     "photos": pictures.rates,
     "scale": scale.rows,
 }
