@@ -33,10 +33,15 @@ class People:
         self._held: Mapping[tuple[str, UUID | None], set[UUID]] = defaultdict(set)
         for account_id, role, unit_id in held:
             self._held[role, unit_id].add(account_id)
+        self._known = NOBODY.union(*self._held.values())
         self._on_duty: Mapping[UUID | None, set[UUID]] = defaultdict(set)
         for unit_id, account_id in on_duty:
             self._on_duty[unit_id].add(account_id)
         self._parent_of = parent_of
+
+    def is_there(self, account_id: UUID) -> bool:
+        """Whether somebody holds any role: who was blocked or has left is told nothing."""
+        return account_id in self._known
 
     def province(self, role: str) -> Accounts:
         """Who holds a role for the whole province."""

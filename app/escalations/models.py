@@ -7,7 +7,7 @@ from sqlalchemy import CheckConstraint, DateTime, ForeignKey, Index, Integer, Sm
 from sqlmodel import Column, Field, SQLModel
 
 from app.core import clock
-from app.escalations.rules import MAX_ATTEMPTS, OWED
+from app.escalations.rules import OWED, STUCK
 
 _AT = DateTime(timezone=True)
 
@@ -25,7 +25,7 @@ class Escalation(SQLModel, table=True):
         CheckConstraint("level IN (0, 80, 100)", name="escalation_level"),
         CheckConstraint("(given_at IS NULL) = (told IS NULL)", name="escalation_given"),
         Index("escalation_owed", text("(level > 0)"), "next_at", postgresql_where=text(OWED)),
-        Index("escalation_stuck", "next_at", postgresql_where=text(f"given_at IS NULL AND attempts >= {MAX_ATTEMPTS}")),
+        Index("escalation_stuck", "next_at", postgresql_where=text(STUCK)),
     )
 
     case_id: UUID = Field(sa_column=Column(ForeignKey("case_file.id"), primary_key=True))

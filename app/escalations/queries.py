@@ -19,8 +19,8 @@ from app.deadlines.rules import ClockKind, Duration, due
 from app.escalations.models import Escalation
 from app.escalations.rules import (
     FIRST_PAUSE,
-    MAX_ATTEMPTS,
     OWED,
+    STUCK,
     TRIAGE,
     UNPAGED,
     UNWARNED,
@@ -67,13 +67,15 @@ WHERE c.state = 'triage' AND stay.seq IS NOT NULL AND NOT EXISTS (
 LIMIT :limit
 ON CONFLICT DO NOTHING
 """)
-# A deadline that moved (pause, extension, another urgency) is looked at again at once.
-_MOVED = text("""
+# A deadline that moved (pause, extension, another urgency) is looked at again at once, also where that was given up:
+# two statements, each served by its partial index.
+_MOVED = """
 UPDATE escalation e SET due_at = k.due_at, next_at = :now, attempts = 0
 FROM sla_clock k
 WHERE k.case_id = e.case_id AND k.kind = e.kind AND k.started_seq = e.started_seq
-  AND k.stopped_at IS NULL AND e.given_at IS NULL AND e.due_at <> k.due_at
-""")
+  AND k.stopped_at IS NULL AND {which} AND e.due_at <> k.due_at
+"""
+_MOVED_OF = [text(_MOVED.format(which=which)) for which in (OWED, STUCK)]
 
 
 def note_pages(session: Session, now: datetime, limit: int) -> int:
@@ -89,7 +91,7 @@ def note_clocks(session: Session, now: datetime, limit: int) -> int:
 
 def note_moved(session: Session, now: datetime) -> int:
     """Look again at what is owed of clocks whose deadline moved; returns how many."""
-    return _changed(session, _MOVED, {"now": now})
+    return sum(_changed(session, statement, {"now": now}) for statement in _MOVED_OF)
 
 
 def _changed(session: Session, statement: Any, values: dict[str, object]) -> int:
@@ -263,7 +265,7 @@ def stuck(
     statement = (
         select(Escalation, Case.reference)
         .join(Case, col(Case.id) == col(Escalation.case_id))
-        .where(col(Escalation.given_at).is_(None), col(Escalation.attempts) >= MAX_ATTEMPTS)
+        .where(text(STUCK))
         .order_by(place)
         .limit(limit)
     )

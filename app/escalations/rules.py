@@ -24,6 +24,8 @@ UNWARNED = ("answer",)
 MAX_ATTEMPTS = 5
 # What the sweep has still to look at, in SQL. A literal, so that the partial index `escalation_owed` serves it.
 OWED = f"given_at IS NULL AND attempts < {MAX_ATTEMPTS}"
+# What it has given up, for `escalation_stuck`.
+STUCK = f"given_at IS NULL AND attempts >= {MAX_ATTEMPTS}"
 # Urgent cases that nobody was paged for: once for the province, and once for each unit that gets the case.
 UNPAGED = f"""
 FROM case_file c CROSS JOIN LATERAL (
@@ -86,7 +88,8 @@ def _held(whose: Audience, place: Place, people: People) -> Accounts:
     match _turn(place) if whose == "holder" else whose:
         case "holder":
             own = place.assignee_id
-            return frozenset({own}) if own is not None else people.nearest("officer", place.unit_id)
+            is_there = own is not None and people.is_there(own)
+            return frozenset({own}) if own and is_there else people.nearest("officer", place.unit_id)
         case "lead":
             return people.nearest("lead", place.unit_id) if place.unit_id is not None else NOBODY
         case "leader":

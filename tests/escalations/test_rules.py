@@ -30,6 +30,7 @@ HELD: list[Held] = [
     (LEADER, "leader", COMMUNE),
     (CHIEF, "leader", None),
 ]
+HAS_ASSIGNEE = [*HELD, (ASSIGNEE, "officer", OFFICE)]
 
 
 def at(text: str) -> datetime:
@@ -55,6 +56,7 @@ def place(kind: str = "resolve", unit: UUID | None = COMMUNE, assignee: UUID | N
         (DUE, False, place(), {OFFICER, LEAD}),
         (DUE, True, place(), {OFFICER, LEAD, IOC, LEADER}),
         (DUE, False, place(assignee=ASSIGNEE), {ASSIGNEE, LEAD}),
+        (DUE, False, place(assignee=UUID(int=99)), {OFFICER, LEAD}),  # who was given it has left
         (DUE, False, place(unit=OFFICE), {OFFICER, LEAD}),  # nobody there: those of the unit above
         (DUE, False, place("approve"), {LEAD}),
         (DUE, True, place("approve"), {LEAD, IOC, LEADER}),
@@ -68,7 +70,7 @@ def place(kind: str = "resolve", unit: UUID | None = COMMUNE, assignee: UUID | N
     ],
 )
 def test_who_is_told_at_once(level: int, urgent: bool, where: Place, told: set[UUID]) -> None:
-    assert rules.told(LADDER[level, urgent].told, where, people()) == told
+    assert rules.told(LADDER[level, urgent].told, where, people(HAS_ASSIGNEE if where.assignee_id else HELD)) == told
 
 
 def test_the_digest_reaches_further_than_the_message() -> None:
