@@ -69,7 +69,8 @@ def test_letters_decide_in_the_order_of_the_alphabet_and_tones_only_between_equa
 
 def test_signs_digits_and_foreign_letters_have_their_places() -> None:
     ordered = ["Tổ", "Tổ 1", "Tổ 2", "Tổ 9", "Tổ an", "Tổ жук", "Tổ-2", "Tổ2", "Tôn"]
-    assert sorted(ordered[::-1], key=sort_key) == ordered
+    shuffled = [ordered[place] for place in (4, 0, 8, 2, 6, 1, 7, 3, 5)]
+    assert sorted(shuffled, key=sort_key) == ordered
 
 
 @given(st.text())
