@@ -39,6 +39,7 @@ from app.media import api as media_api
 from app.notifications import actions as notifications
 from app.notifications import api as notifications_api
 from app.orgunits import api as orgunits_api
+from app.proceedings import api as proceedings_api
 from app.promises import api as promises_api
 from app.reforms import api as reforms_api
 from app.routing import api as routing_api
@@ -110,6 +111,7 @@ def create_app() -> FastAPI:
         cases_api.router,
         duplicates_api.router,
         promises_api.router,
+        proceedings_api.router,
         identity_api.router,
         catalog_api.router,
         boundaries_api.router,

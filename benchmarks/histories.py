@@ -82,7 +82,7 @@ COLUMNS = {
     "report_content": "report_id description lat lon accuracy_m address nonce",
     "case_file": "id report_id reference category_code urgency channel state version cycle unit_id commune_id"
     " boundary_version_id route_reason received_at updated_at act_by due_at resolved_at published_at outcome"
-    " reject_code rating head",
+    " reject_code rating head rejected_at state_before",
     "case_event": "case_id seq at verb from_state to_state actor_kind actor_id unit_id commune_id cycle category_code"
     " urgency channel code due_at commitment body hash",
     "case_text": "case_id seq body nonce",
@@ -253,12 +253,13 @@ class _Life:
         self._hop(rule, at)
         if verb == "return":
             case["unit_id"] = None
+        target = State(rules.goal(rule, case.get("state_before")))
         if rule.target is not None:
-            self._stand(rule.target, at)
+            self._stand(target, at)
         self._note(verb, at)
         nonce, note = self.chance.randbytes(rules.NONCE_BYTES), NOTES.get(verb)
         commitment = rules.commit_to(nonce, note) if note else None
-        self._event(verb, rule.source, rule.target or rule.source, at, kind, CODES.get(verb), commitment)
+        self._event(verb, rule.source, target, at, kind, CODES.get(verb), commitment)
         if note:
             self.texts.append((case["id"], case["version"], note, nonce))
         if template := rules.tells(verb, kind):
@@ -300,6 +301,8 @@ class _Life:
     def _stand(self, state: State, at: datetime) -> None:
         keeps = self.case.get("resolved_at") if state == State.CLOSED else None
         self.case["resolved_at"] = at if state == State.RESOLVED else keeps
+        self.case["rejected_at"] = at if state == State.REJECTED else None
+        self.case["state_before"] = self.case["state"] if state != self.case["state"] else self.case.get("state_before")
         if state in (State.ACCEPTED, State.IN_PROGRESS):
             self.case["act_by"] = self.case["due_at"]
         elif state != State.ASSIGNED:

@@ -30,7 +30,7 @@ EVERYBODY = {"public", "author", "citizen"} | STAFF
 SIGNED_IN = EVERYBODY - {"public"}
 CITIZENS = {"author", "citizen"}
 READERS = {"officer", "lead", "dispatcher", "leader", "auditor"}  # of a case that HOME holds
-MOVERS = READERS - {"leader", "auditor"}
+MOVERS = READERS - {"auditor"}
 
 JSON = dict[str, Any]
 
@@ -144,6 +144,21 @@ ROUTES: dict[str, Route] = {
     "set_case_urgency": Route(MOVERS, REASON | {"urgency": "urgent"}),
     "move_case_pin": Route(MOVERS, REASON | {"location": {"lat": 21.45, "lon": 105.45}}),
     "recategorise_case": Route(MOVERS, REASON | {"category": "den_duong"}),
+    "ask_citizen": Route(MOVERS, {"question": "Trước số nhà nào?"}),
+    "answer_question": Route({"author"}, {"text": "Trước số 12."}),
+    "appeal_report": Route({"author"}, REASON),
+    "propose_result": Route(MOVERS, {"outcome": "planned", "until": "2199-01-01", "note": "Chờ vốn."}),
+    "approve_result": Route(MOVERS),
+    "send_back_result": Route(MOVERS, REASON),
+    "request_extension": Route(MOVERS, REASON | {"days": 2}),
+    "grant_extension": Route(MOVERS, REASON),
+    "deny_extension": Route(MOVERS, REASON),
+    "propose_rejection": Route(MOVERS, {"code": "spam"}),
+    "decline_rejection": Route(MOVERS, REASON),
+    "issue_directive": Route(MOVERS, {"text": "Làm ngay.", "due_at": "2199-01-01T00:00:00Z"}),
+    "report_on_directive": Route(MOVERS, {"text": "Đã làm."}),
+    "lift_directive": Route(MOVERS, REASON),
+    "redact_case": Route(MOVERS, REASON),
     "publish_case": Route(MOVERS, {}),
     "hide_case": Route(MOVERS, REASON),
     "unhide_case": Route(MOVERS, REASON),

@@ -12,7 +12,7 @@ from sqlmodel import select
 
 from app.cases.actions import close_confirmed_by_silence
 from app.cases.models import Case, CaseEvent
-from app.cases.rules import CLOSE_AFTER
+from app.cases.queries import terms
 from app.core import clock
 from app.core.db import Session
 from app.identity.models import Identity
@@ -170,7 +170,7 @@ def test_27_silence_closes_what_was_resolved_long_enough_and_nothing_else(client
     early = session.get_one(Case, cases[1], populate_existing=True)
     early.resolved_at = resolved_at + timedelta(days=1)
     session.flush()
-    with clock.travelled(resolved_at + CLOSE_AFTER + timedelta(seconds=1)):
+    with clock.travelled(resolved_at + terms(session).close_after + timedelta(seconds=1)):
         assert close_confirmed_by_silence(session) == 1
         session.flush()
         assert close_confirmed_by_silence(session) == 0

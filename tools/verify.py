@@ -17,15 +17,24 @@ from sqlalchemy import text
 
 from app.cases.rules import (
     ALL,
-    AT_UNIT,
     BODY_FIELDS,
+    DONE,
+    HELD,
     HOP_OUTCOMES,
+    NEW_CYCLE,
+    ONCE_A_CYCLE,
+    OPENS,
+    Document,
     Pin,
     State,
     commit_to,
     explain,
+    outcome_of,
     pin_text,
+    planned_until,
+    result_text,
     rule_for,
+    settles,
     tells,
     verify_chain,
 )
@@ -40,7 +49,6 @@ from app.reports.schemas import LocationIn, ReportIn, evidence_text
 Row = Mapping[str, Any]
 BEGINNING = date(2020, 1, 1)
 _ENDED = (State.REJECTED, State.WITHDRAWN, State.MERGED)
-_DONE = (State.RESOLVED, State.CLOSED)
 
 
 def problems(session: Session) -> list[str]:
@@ -70,7 +78,7 @@ _COUNTED = {
     "events without a case": "SELECT DISTINCT case_id FROM case_event WHERE case_id NOT IN (SELECT id FROM case_file)",
     "two cases of one report": "SELECT report_id FROM case_file GROUP BY report_id HAVING count(*) > 1",
     "open cases of a unit without a stay there": f"""SELECT id FROM case_file
-        WHERE state IN ({", ".join(f"'{state}'" for state in AT_UNIT)})
+        WHERE state IN ({", ".join(f"'{state}'" for state in HELD)})
         AND NOT EXISTS (SELECT FROM case_hop WHERE case_id = case_file.id AND ended_at IS NULL)""",
 }
 
@@ -95,6 +103,7 @@ class _Stored:
     superseded: dict[Any, list[Row]]
     texts: dict[Any, list[Row]]
     pins: dict[Any, list[Row]]
+    documents: dict[Any, list[Row]]
     messages: dict[Any, list[Row]]
 
 
@@ -106,6 +115,7 @@ def _cases(session: Session) -> Iterator[str]:
         superseded=_by_case(session, "SELECT * FROM superseded_deadline ORDER BY case_id, seq"),
         texts=_by_case(session, "SELECT * FROM case_text ORDER BY case_id, seq"),
         pins=_by_case(session, "SELECT * FROM case_pin ORDER BY case_id, seq"),
+        documents=_by_case(session, "SELECT * FROM case_document ORDER BY case_id, seq"),
         messages=_by_case(session, "SELECT * FROM message WHERE case_id IS NOT NULL ORDER BY case_id, dedupe_key"),
     )
     evidence = "SELECT c.*, r.category_code, p.published_at AS copied_at, a.code AS asset FROM report_content c"
@@ -149,7 +159,8 @@ def _faults(case: Row, stored: _Stored, content: Row | None) -> Iterator[str]:
     superseded = stored.superseded.get(case["id"], [])
     yield from _clock_faults(stored.clocks.get(case["id"], []), superseded)
     yield from _superseded(events, superseded)
-    yield from _texts(events, stored.texts.get(case["id"], []), stored.pins.get(case["id"], []))
+    papers = stored.documents.get(case["id"], [])
+    yield from _texts(events, stored.texts.get(case["id"], []), stored.pins.get(case["id"], []), papers)
     yield from _messages(events, stored.messages.get(case["id"], []))
     if content is not None and content["copied_at"] != told.published_at:
         yield f"published at {told.published_at}, the public copy is of {content['copied_at']}"
@@ -191,7 +202,12 @@ class _Told:
     resolved_at: datetime | None = None
     published_at: datetime | None = None
     hidden_at: datetime | None = None
+    rejected_at: datetime | None = None
+    has_appealed: bool = False
+    state_before: str | None = None
     outcome: str | None = None
+    planned_until: date | None = None
+    asked: dict[str, int | None] = field(default_factory=lambda: dict.fromkeys(OPENS.values()))
     rating: str | None = None
     reject_code: str | None = None
     pin_seq: int | None = None
@@ -205,7 +221,8 @@ class _Told:
         if self.last and event["at"] < self.last["at"]:
             self.out_of_order.append(f"event {event['seq']} lies before its predecessor")
         self.received_at = self.received_at or event["at"]
-        self.cycle += event["verb"] == "reopen"
+        self.cycle += event["verb"] in NEW_CYCLE
+        self._moves(event)
         self._notes(event)
         self._hops(event)
         self._clocks(event)
@@ -221,22 +238,40 @@ class _Told:
             "updated_at": self.last["at"],
             "cycle": self.cycle,
             "received_at": self.received_at,
-            "resolved_at": self.resolved_at if self.last["to_state"] in _DONE else None,
+            "resolved_at": self.resolved_at if self.last["to_state"] in DONE else None,
             "published_at": self.published_at,
             "hidden_at": self.hidden_at,
+            "rejected_at": self.rejected_at if self.last["to_state"] == State.REJECTED else None,
+            "has_appealed": self.has_appealed,
+            "state_before": self.state_before,
             "outcome": self.outcome,
+            "planned_until": self.planned_until,
+            **self.asked,
             "rating": self.rating,
             "reject_code": self.reject_code,
             "pin_seq": self.pin_seq,
             "commune_confirmed": self.commune_confirmed,
         }
 
+    def _moves(self, event: Row) -> None:
+        """What came of the case, and what is asked of somebody."""
+        if event["from_state"] != event["to_state"]:
+            self.state_before = event["from_state"]
+        if (column := OPENS.get(event["verb"])) is not None:
+            self.asked[column] = event["seq"]
+        self.asked |= dict.fromkeys(settles(event["verb"], event["to_state"]))
+        match event["verb"]:
+            case "resolve" | "approve":
+                self.resolved_at, self.outcome = event["at"], outcome_of(event["code"])
+                self.planned_until = planned_until(event["code"])
+            case "reopen" | "fall_due":
+                self.outcome = self.rating = self.planned_until = None
+            case "appeal":
+                self.outcome = self.rating = self.planned_until = self.reject_code = None
+                self.has_appealed = True
+
     def _notes(self, event: Row) -> None:
         match event["verb"]:
-            case "resolve":
-                self.resolved_at, self.outcome = event["at"], event["code"]
-            case "reopen":
-                self.outcome = self.rating = None
             case "publish":
                 self.published_at = event["at"]
             case "hide":
@@ -246,7 +281,7 @@ class _Told:
             case "rate":
                 self.rating = event["code"].partition(":")[0]
             case "reject":
-                self.reject_code = event["code"]
+                self.reject_code, self.rejected_at = event["code"], event["at"]
             case "move_pin":
                 self.pin_seq = event["seq"]
                 self.commune_confirmed &= event["commune_id"] == self.last["commune_id"]
@@ -256,10 +291,10 @@ class _Told:
     def _hops(self, event: Row) -> None:
         staying = next((hop for hop in self.hops if hop["ended_at"] is None), None)
         rule = rule_for(event["from_state"], event["verb"]) if event["from_state"] else None
-        if staying and event["from_state"] in AT_UNIT:
+        if staying and event["from_state"] in HELD:
             if event["verb"] == "accept":
                 staying["accepted_at"] = event["at"]
-            if rule is not None and rule.replans:
+            if rule is not None and rule.moves_deadline:
                 staying["due_at"] = event["due_at"]
             if event["verb"] in HOP_OUTCOMES:
                 staying |= {"ended_at": event["at"], "outcome": HOP_OUTCOMES[event["verb"]]}
@@ -283,10 +318,13 @@ class _Told:
         for running in self.clocks:
             if running["stopped_at"] is None and (stops == ALL or running["kind"] in stops):
                 running["stopped_at"] = event["at"]
+        for running in reversed(self.clocks):
+            if rule and running["kind"] in rule.reinstates and running["cycle"] == self.cycle:
+                running["stopped_at"] = None
         starts = rule.starts if rule else ("verify",) if event["to_state"] == State.VERIFYING else ()
         for kind in starts:
             known = [running for running in self.clocks if (running["kind"], running["cycle"]) == (kind, self.cycle)]
-            if any(running["stopped_at"] is None for running in known) or (known and kind != "accept"):
+            if known and (kind in ONCE_A_CYCLE or any(running["stopped_at"] is None for running in known)):
                 continue
             self.clocks.append(
                 {
@@ -326,19 +364,27 @@ def _superseded(events: Sequence[Row], superseded: Sequence[Row]) -> Iterator[st
     by_seq = {event["seq"]: (event["at"], event["actor_id"], event["verb"]) for event in events}
     for row in superseded:
         rule = rule_for(events[row["seq"] - 1]["from_state"], row["reason"]) if row["seq"] in by_seq else None
-        if rule is None or not rule.replans or by_seq[row["seq"]] != (row["at"], row["actor_id"], row["reason"]):
+        if (
+            rule is None
+            or not (rule.replans or rule.extends)
+            or by_seq[row["seq"]] != (row["at"], row["actor_id"], row["reason"])
+        ):
             yield f"the deadline of {row['kind']} was not superseded by event {row['seq']}"
 
 
-def _texts(events: Sequence[Row], texts: Sequence[Row], pins: Sequence[Row]) -> Iterator[str]:
-    """Texts and pins are committed to by their events; a missing one was erased, one too many was never said."""
+def _texts(events: Sequence[Row], texts: Sequence[Row], pins: Sequence[Row], papers: Sequence[Row]) -> Iterator[str]:
+    """Texts, pins and documents are committed to by their events: a missing one was erased, another never said."""
     committed = {event["seq"]: event["commitment"] for event in events if event["seq"] > 1}
     moved = {event["seq"] for event in events if event["verb"] == "move_pin"}
+    documents = {row["seq"]: Document(row["number"], row["issued_on"]) for row in papers}
+    if extra := documents.keys() - committed.keys():
+        yield f"the documents of events {sorted(extra)} were named by nobody"
     for row in texts:
         commitment = committed.get(row["seq"])
         if row["seq"] in moved and commitment is not None:
             continue  # told with its pin
-        if commitment is None or bytes(commitment) != commit_to(bytes(row["nonce"]), row["body"]):
+        said = result_text(row["body"], documents.get(row["seq"]))
+        if commitment is None or bytes(commitment) != commit_to(bytes(row["nonce"]), said):
             yield f"the text of event {row['seq']} is not the one the event commits to"
     reasons = {row["seq"]: row["body"] for row in texts}
     for row in pins:
@@ -352,7 +398,7 @@ def _texts(events: Sequence[Row], texts: Sequence[Row], pins: Sequence[Row]) -> 
 
 def _messages(events: Sequence[Row], messages: Sequence[Row]) -> Iterator[str]:
     """One message for every event that owes one, and no other."""
-    owing = ((event, tells(event["verb"], event["actor_kind"])) for event in events)
+    owing = ((event, tells(event["verb"], event["actor_kind"], event["code"])) for event in events)
     owed = sorted((f"{event['case_id']}:{event['seq']}", template) for event, template in owing if template)
     found = sorted((row["dedupe_key"], row["template"]) for row in messages)
     if owed != found:
@@ -389,14 +435,14 @@ def _measures(session: Session) -> Iterator[str]:
     rows = session.execute(text("SELECT state, count(*) FROM case_file GROUP BY state")).all()
     states = {row[0]: row[1] for row in rows}
     total, count = board.total, board.total.standings
-    open_now = sum(number for state, number in states.items() if state not in (*_DONE, *_ENDED, State.VERIFYING))
+    open_now = sum(number for state, number in states.items() if state not in (*DONE, *_ENDED, State.VERIFYING))
     expected = {
         "received": (total.received, sum(states.values())),
         "verifying": (count[Standing.VERIFYING], states.get("verifying", 0)),
         "withdrawn": (count[Standing.WITHDRAWN], states.get("withdrawn", 0)),
         "rejected": (count[Standing.REJECTED], states.get("rejected", 0)),
         "merged": (count[Standing.MERGED], states.get("merged", 0)),
-        "handled": (total.handled, sum(states.get(state, 0) for state in _DONE)),
+        "handled": (total.handled, sum(states.get(state, 0) for state in DONE)),
         "open": (count[Standing.IN_TIME] + count[Standing.OVERDUE], open_now),
     }
     for what, (told, stored) in expected.items():

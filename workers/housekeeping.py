@@ -9,6 +9,7 @@ from app.identity.actions import forget_expired
 from app.media.actions import sweep_deletions, sweep_orphans
 from app.notifications.actions import end_signed_out_devices
 from app.timetables.actions import recompute_owed
+from app.proceedings.actions import fall_due, time_out
 from app.uploads.actions import sweep_expired, sweep_files
 from workers.celery_app import celery
 
@@ -37,6 +38,18 @@ def close_by_silence() -> None:
         with transaction() as session:
             if not close_confirmed_by_silence(session):
                 return
+
+
+@celery.task(name="housekeeping.time_out_questions")  # type: ignore[untyped-decorator]
+def time_out_questions() -> None:
+    """Let units go on where the citizen did not answer in time."""
+    time_out()
+
+
+@celery.task(name="housekeeping.return_planned")  # type: ignore[untyped-decorator]
+def return_planned() -> None:
+    """Take up again what was planned until today."""
+    fall_due()
 
 
 @celery.task(name="housekeeping.forget")  # type: ignore[untyped-decorator]

@@ -10,6 +10,8 @@ celery.conf.beat_schedule = {
     "close-by-silence": {"task": "housekeeping.close_by_silence", "schedule": 900.0},
     "forecast": {"task": "housekeeping.forecast", "schedule": 600.0},
     "search-catch-up": {"task": "search.catch_up", "schedule": 3600.0},
+    "time-out-questions": {"task": "housekeeping.time_out_questions", "schedule": 60.0},
+    "return-planned": {"task": "housekeeping.return_planned", "schedule": 900.0},
     "forget": {"task": "housekeeping.forget", "schedule": 3600.0},
     "sweep-orphans": {"task": "housekeeping.sweep_orphans", "schedule": 86_400.0},
     "sweep-uploads": {"task": "housekeeping.sweep_uploads", "schedule": 900.0},

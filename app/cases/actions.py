@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -13,8 +13,8 @@ from sqlmodel import col, select
 
 from app.boundaries import queries as boundaries
 from app.cases import policy, queries, rules
-from app.cases.models import Case, CaseEvent, CaseHop, CasePhoto, CasePin, CaseText
-from app.cases.rules import ALL, Pin, State, Who
+from app.cases.models import Case, CaseDocument, CaseEvent, CaseHop, CasePhoto, CasePin, CaseText
+from app.cases.rules import ALL, ONCE_A_CYCLE, Document, Pin, State, Who
 from app.cases.schemas import (
     ALREADY_THERE,
     MEDIA_IN_USE,
@@ -24,6 +24,7 @@ from app.cases.schemas import (
     NOT_IN_YOUR_TREE,
     NOT_PUBLISHABLE,
     NOTHING_ADDED,
+    PLAN_NOT_AHEAD,
     UNKNOWN_REJECT_CODE,
     AssignIn,
     InformationIn,
@@ -40,7 +41,7 @@ from app.core import clock, db, ids
 from app.core.db import Session
 from app.deadlines import actions as deadline_actions
 from app.deadlines import queries as deadline_queries
-from app.deadlines.rules import ClockKind
+from app.deadlines.rules import DIRECTIVE, WORKING_DAY, ClockKind
 from app.identity.policy import Viewer
 from app.media import queries as media_queries
 from app.notifications import actions as notifications
@@ -161,30 +162,29 @@ def advance(
     code: str | None = None,
     note: str | None = None,
     pin: Pin | None = None,
+    document: Document | None = None,
 ) -> int:
     """Move a locked case by one row of the workflow table: state, clocks, hops, event, message owed. Returns the seq.
 
-    Refuses what the table does not allow with 409 and the actions that are allowed. `note` and `pin` are kept in
-    erasable rows to which the event commits.
+    Refuses what the table does not allow with 409 and the actions that are allowed. `note`, `pin` and `document` are
+    kept in erasable rows to which the event commits. The `code` of a grant is how many working days are given, that of
+    a directive the moment by which it is due.
     """
     at = clock.now()
     rule = _allowed_rule(case, queries.standing(session, case, report), verb, actor, at)
     case.version += 1
-    if verb == "reopen":
-        unit_id = _successor(session, case)
-        case.cycle += 1
-        case.outcome = case.rating = None  # of the cycle before; the history keeps them
-    _move_clocks(session, case, rule, unit_id or case.unit_id, at)
+    if verb in rules.NEW_CYCLE:
+        unit_id = _begin_cycle(session, case, verb)
+    _move_clocks(session, case, rule, actor, unit_id or case.unit_id, at, code)
     if rule.replans:
         _replan(session, case, rule, actor, at)
     _move_hops(session, case, rule, unit_id, at)
-    if rule.target is not None:
-        _stand(case, rule.target, at)
+    _enter(case, rule, at, code)
     case.updated_at = at
-    _chain(session, case, rule, actor, at, code, note, pin)
+    _chain(session, case, rule, actor, at, code, note, pin, document)
     if rule.target == State.ROUTING:
         db.owe(session, "routing")
-    if template := rules.tells(verb, actor.kind):
+    if template := rules.tells(verb, actor.kind, code):
         notifications.owe_with(
             session,
             template,
@@ -215,21 +215,63 @@ def _allowed_rule(case: Case | Owed, standing: rules.Standing, verb: str, actor:
     return rule
 
 
-def _move_clocks(session: Session, case: Case, rule: rules.Rule, unit_id: UUID | None, at: datetime) -> None:
-    """Stop and start what the rule names. A cycle has one resolve and one first-response clock, a hop one accept."""
+def _begin_cycle(session: Session, case: Case, verb: str) -> UUID | None:
+    """A new round of work, whose unit is returned; what came of the one before stands in the history only."""
+    case.cycle += 1
+    case.outcome = case.rating = case.planned_until = None
+    if verb != "appeal":
+        return _successor(session, case)
+    case.has_appealed, case.reject_code, case.unit_id, case.due_at = True, None, None, None  # nobody's, as at first
+    return None
+
+
+def _move_clocks(  # noqa: PLR0917 - what a row of the table needs to know
+    session: Session,
+    case: Case,
+    rule: rules.Rule,
+    actor: Actor,
+    unit_id: UUID | None,
+    at: datetime,
+    code: str | None,
+) -> None:
+    """Do to the clocks what the rule names, and put the deadlines on the case.
+
+    Who ends a pause does so before anything stops: the clock then stops by the deadline it really has.
+    """
+    now: Mapping[str, Any] = {"case_id": case.id, "seq": case.version, "at": at}
+    moved = [deadline_actions.resume(session, kind=kind, **now) for kind in rule.resumes]
     if rule.stops == ALL:
         deadline_actions.stop_all(session, case.id, at)
     elif rule.stops:
         deadline_actions.stop(session, case_id=case.id, kinds=rule.stops, at=at)
-    if not rule.starts:
-        return
-    has_run = queries.clocks_of_cycle(session, case)
-    starts = [
-        _start(session, case, kind, unit_id, at) for kind in rule.starts if kind == "accept" or kind not in has_run
-    ]
-    for start in starts:
-        deadline_actions.begin(session, start)
-    _await(case, starts)
+    moved += [deadline_actions.reinstate(session, kind=kind, **now) for kind in rule.reinstates]
+    moved += [deadline_actions.pause(session, kind=kind, reason=rule.verb, **now) for kind in rule.pauses]
+    for kind in rule.extends:
+        minutes = int(code or 0) * WORKING_DAY
+        by: Mapping[str, Any] = {"actor_id": actor.account_id, "reason": rule.verb}
+        moved.append(deadline_actions.extend(session, kind=kind, minutes=minutes, **by, **now))
+    for each in moved:
+        if each is not None and each.kind == "resolve":
+            case.due_at = each.due_at
+    _start_clocks(session, case, rule, unit_id, at, code)
+
+
+def _start_clocks(  # noqa: PLR0917 - the same
+    session: Session, case: Case, rule: rules.Rule, unit_id: UUID | None, at: datetime, code: str | None
+) -> None:
+    """Start what the rule names; who issues a directive says by when."""
+    if DIRECTIVE in rule.starts:
+        due_at = datetime.fromisoformat(code or "")
+        deadline_actions.direct(
+            session, case_id=case.id, seq=case.version, cycle=case.cycle, unit_id=unit_id, due_at=due_at, at=at
+        )
+    elif rule.starts:
+        has_run = queries.clocks_of_cycle(session, case)
+        kinds = [kind for kind in rule.starts if kind not in ONCE_A_CYCLE or kind not in has_run]
+        starts = [_start(session, case, kind, unit_id, at) for kind in kinds]
+        for start in starts:
+            deadline_actions.begin(session, start)
+        _await(case, starts)
 
 
 def _replan(session: Session, case: Case, rule: rules.Rule, actor: Actor, at: datetime) -> None:
@@ -263,6 +305,8 @@ def _await(case: Case | Owed, starts: Sequence[deadline_actions.Start]) -> None:
     for start in starts:
         if start.kind == "resolve":
             case.due_at = start.due_at
+        elif start.kind in ("verify", "answer", "approve"):
+            case.act_by = start.due_at
     # An urgent report, or one passed on late, may be due before the unit even has to accept it.
     accept_by = [start.due_at for start in starts if start.kind == "accept"]
     if accept_by:
@@ -281,16 +325,15 @@ def _start(
 
 def _move_hops(session: Session, case: Case, rule: rules.Rule, unit_id: UUID | None, at: datetime) -> None:
     """End the stay with the unit that lets go, begin the one with the unit that gets the case."""
-    current = None
-    if rule.source in rules.AT_UNIT and (rule.verb in rules.HOP_OUTCOMES or rule.verb == "accept" or rule.replans):
+    if rule.source in rules.HELD and (rule.verb in rules.HOP_OUTCOMES or rule.verb == "accept" or rule.moves_deadline):
         current = session.exec(select(CaseHop).where(CaseHop.case_id == case.id, col(CaseHop.ended_at).is_(None))).one()
-    if current is not None and rule.verb == "accept":
-        current.accepted_at = at
-    elif current is not None and rule.replans:
-        current.due_at = case.due_at
-    elif current is not None:
-        current.ended_at, current.outcome = at, rules.HOP_OUTCOMES[rule.verb]
-        session.flush()
+        if rule.verb == "accept":
+            current.accepted_at = at
+        if rule.moves_deadline:
+            current.due_at = case.due_at
+        if (outcome := rules.HOP_OUTCOMES.get(rule.verb)) is not None:
+            current.ended_at, current.outcome = at, outcome
+            session.flush()
     if rule.verb in ("return", "reroute", "orphan"):
         case.unit_id = None
     if rule.target == State.ASSIGNED or rule.verb == "succeed":
@@ -308,13 +351,28 @@ def _move_hops(session: Session, case: Case, rule: rules.Rule, unit_id: UUID | N
         )
 
 
+def _enter(case: Case, rule: rules.Rule, at: datetime, code: str | None) -> None:
+    """Note on the case where the move leads, what came of it and what is asked, or settled, by it."""
+    state = State(rules.goal(rule, case.state_before))
+    if state != case.state:
+        case.state_before = case.state
+        case.rejected_at = at if state == State.REJECTED else None
+        _stand(case, state, at)
+    if state == State.RESOLVED and rule.target == state:
+        case.outcome, case.planned_until = rules.outcome_of(code), rules.planned_until(code)
+    if column := rules.OPENS.get(rule.verb):
+        setattr(case, column, case.version)
+    for column in rules.settles(rule.verb, state):
+        setattr(case, column, None)
+
+
 def _stand(case: Case | Owed, state: State, at: datetime) -> None:
     """Put the case into `state`, with the moment by which somebody must act next."""
     case.state = state.value
     case.resolved_at = at if state == State.RESOLVED else case.resolved_at if state == State.CLOSED else None
-    if state in (State.ACCEPTED, State.IN_PROGRESS) and case.due_at is not None:
+    if state in rules.WORKING and case.due_at is not None:
         case.act_by = case.due_at
-    elif state != State.ASSIGNED:
+    elif state not in rules.AWAITED:  # their own clock has said so
         case.act_by = at
 
 
@@ -327,10 +385,11 @@ def _chain(  # noqa: PLR0917 - everything one event holds
     code: str | None,
     note: str | None,
     pin: Pin | None,
+    document: Document | None,
 ) -> None:
-    """Append the event, hashed onto the chain's head; it commits to the note, and to the pin with it."""
+    """Append the event, hashed onto the chain's head; it commits to the note, and to pin or document with it."""
     nonce = os.urandom(rules.NONCE_BYTES)
-    said = rules.pin_text(pin, note or "") if pin else note
+    said = rules.pin_text(pin, note or "") if pin else rules.result_text(note, document) if note else None
     event = _event(case, rule, actor, at, code, rules.commit_to(nonce, said) if said else None)
     session.add(CaseEvent(**event))
     if note:
@@ -338,6 +397,8 @@ def _chain(  # noqa: PLR0917 - everything one event holds
     if pin:
         session.add(CasePin(case_id=case.id, seq=case.version, **pin._asdict(), nonce=nonce))
         case.pin_seq = case.version
+    if document:
+        session.add(CaseDocument(case_id=case.id, seq=case.version, **document._asdict(), nonce=nonce))
 
 
 def _event(  # noqa: PLR0917 - everything one event holds
@@ -401,7 +462,8 @@ WITH moved AS (
     AS m (id, seq, verb, to_state, unit_id, commune_id, cycle, category_code, urgency, channel, code, due_at, act_by,
           candidates, boundary_version_id, suggested_id, body, hash)),
 stands AS (
-    UPDATE case_file SET state = to_state, version = seq, unit_id = moved.unit_id, commune_id = moved.commune_id,
+    UPDATE case_file SET state = to_state, state_before = 'routing', version = seq, unit_id = moved.unit_id,
+           commune_id = moved.commune_id,
            candidate_ids = candidates::uuid[], boundary_version_id = moved.boundary_version_id, route_reason = code,
            suggested_id = moved.suggested_id,
            due_at = moved.due_at, act_by = moved.act_by, updated_at = %(at)s::timestamptz, head = hash
@@ -457,9 +519,11 @@ def advance_owed(session: Session, moves: Sequence[Routed]) -> None:
 def _move_owed(session: Session, move: Routed, at: datetime, rows: dict[str, list[Any]]) -> None:
     """Move one case and append what is stored of it to `rows`, the arrays of the statement."""
     case, verb = move.case, "assign" if move.unit_id else "undecided"
-    standing = rules.Standing(case.state, case.published_at is not None, case.hidden_at is not None, False)
+    standing = rules.Standing(
+        case.state, case.published_at is not None, case.hidden_at is not None, False, queries.terms(session)
+    )
     rule = _allowed_rule(case, standing, verb, SYSTEM, at)
-    assert rule.target is not None
+    target = State(rules.goal(rule, None))
     case.version += 1
     case.unit_id, case.commune_id = move.unit_id, move.commune_id
     # With a deadline the case was at a unit before, in this cycle: its other clocks run on.
@@ -467,7 +531,7 @@ def _move_owed(session: Session, move: Routed, at: datetime, rows: dict[str, lis
         _start(session, case, kind, case.unit_id, at) for kind in rule.starts if kind == "accept" or case.due_at is None
     ]
     _await(case, starts)
-    _stand(case, rule.target, at)
+    _stand(case, target, at)
     stored = _event(case, rule, SYSTEM, at, move.reason) | {
         "id": case.id,
         "act_by": case.act_by,
@@ -512,13 +576,16 @@ def act(
     code: str | None = None,
     note: str | None = None,
     pin: Pin | None = None,
+    document: Document | None = None,
 ) -> int:
     """`advance` in the name of somebody who sees the case; returns the seq of the event."""
     actor = Actor(viewer.kind, viewer.account_id, seen.capacities)
-    return advance(session, seen.case, seen.report, verb, actor, unit_id=unit_id, code=code, note=note, pin=pin)
+    return advance(
+        session, seen.case, seen.report, verb, actor, unit_id=unit_id, code=code, note=note, pin=pin, document=document
+    )
 
 
-def _check_allowed(session: Session, viewer: Viewer, seen: queries.Seen, verb: str) -> None:
+def check_allowed(session: Session, viewer: Viewer, seen: queries.Seen, verb: str) -> None:
     """Refuse what the table does not allow, before a move that changes the case first, for the event to say so."""
     actor = Actor(viewer.kind, viewer.account_id, seen.capacities)
     _allowed_rule(seen.case, queries.standing(session, seen.case, seen.report), verb, actor, clock.now())
@@ -559,7 +626,7 @@ def make_public(
     for row in session.exec(select(ReportMedia).where(ReportMedia.report_id == report_id)):
         row.is_public = media_ids is None or row.media_id in media_ids
     for photo in session.exec(select(CasePhoto).where(CasePhoto.case_id == case.id)):
-        photo.is_public = media_ids is None or photo.media_id in media_ids
+        photo.is_public = not photo.is_withheld and (media_ids is None or photo.media_id in media_ids)
 
 
 def _shown_place(session: Session, case: Case, category: Category | None) -> tuple[float, float] | tuple[None, None]:
@@ -589,15 +656,25 @@ def reject(session: Session, viewer: Viewer, seen: queries.Seen, body: RejectIn)
     seen.case.reject_code = body.code
 
 
-def resolve(session: Session, viewer: Viewer, seen: queries.Seen, body: ResolveIn) -> None:
-    """Record the result, its note and the photos of afterwards."""
-    seq = act(session, viewer, seen, "resolve", code=body.outcome, note=body.note)
-    seen.case.outcome = body.outcome
+def resolve(session: Session, viewer: Viewer, seen: queries.Seen, body: ResolveIn, verb: str = "resolve") -> None:
+    """Record the result with its note, document and photos of afterwards; `propose` it where a lead must approve."""
+    if body.until is not None and body.until <= clock.local_day(clock.now()):
+        raise PLAN_NOT_AHEAD.error(pointer="/until")
+    document = Document(body.document.number, body.document.issued_on) if body.document else None
+    code = rules.result_code(body.outcome, body.until)
+    seq = act(session, viewer, seen, verb, code=code, note=body.note, document=document)
     if body.media_ids:
         refuse_unfinished(session, viewer.id, body.media_ids)
         media_queries.owned(session, viewer.id, body.media_ids)
         _refuse_used(session, body.media_ids)
-        _attach(session, [CasePhoto(media_id=media_id, case_id=seen.case.id, seq=seq) for media_id in body.media_ids])
+        is_withheld = verb == "propose"
+        _attach(
+            session,
+            [
+                CasePhoto(media_id=media_id, case_id=seen.case.id, seq=seq, is_withheld=is_withheld)
+                for media_id in body.media_ids
+            ],
+        )
 
 
 def rate(session: Session, viewer: Viewer, seen: queries.Seen, body: RatingIn) -> None:
@@ -607,17 +684,19 @@ def rate(session: Session, viewer: Viewer, seen: queries.Seen, body: RatingIn) -
     seen.case.rating = body.rating
 
 
-def add_information(session: Session, viewer: Viewer, seen: queries.Seen, body: InformationIn) -> None:
-    """Add the citizen's further words and photos."""
+def add_information(
+    session: Session, viewer: Viewer, seen: queries.Seen, body: InformationIn, verb: str = "add_information"
+) -> None:
+    """Add the citizen's further words and photos; to `answer` what the unit asked is the same."""
     if not body.text and not body.media_ids:
         raise NOTHING_ADDED.error()
-    act(session, viewer, seen, "add_information", note=body.text or None)
+    act(session, viewer, seen, verb, note=body.text or None)
     attach_media(session, seen.report.id, viewer.id, body.media_ids)
 
 
 def assign(session: Session, viewer: Viewer, seen: queries.Seen, body: AssignIn) -> None:
     """Give a case that the rules could not place to a unit; the event says where a commune is confirmed by that."""
-    _check_allowed(session, viewer, seen, "assign")
+    check_allowed(session, viewer, seen, "assign")
     unit_id = queries.unit_in_force(session, body.unit)
     code = _confirm_commune(seen.case, _confirmed_commune(session, seen.case, unit_id, body.commune))
     act(session, viewer, seen, "assign", unit_id=unit_id, code=code, note=body.note or None)
@@ -652,7 +731,7 @@ def transfer(session: Session, viewer: Viewer, seen: queries.Seen, body: Transfe
         raise ALREADY_THERE.error(pointer="/unit")
     if not policy.may_transfer_to(viewer, seen.capacities, target, orgunits.directory(session)):
         raise NOT_IN_YOUR_TREE.error()
-    _check_allowed(session, viewer, seen, "transfer")
+    check_allowed(session, viewer, seen, "transfer")
     by_dispatcher = Who.DISPATCHER in seen.capacities
     code = _confirm_commune(seen.case, _confirmed_commune(session, seen.case, target)) if by_dispatcher else None
     act(session, viewer, seen, "transfer", unit_id=target, code=code, note=body.reason)
@@ -660,7 +739,7 @@ def transfer(session: Session, viewer: Viewer, seen: queries.Seen, body: Transfe
 
 def hand_down(session: Session, viewer: Viewer, seen: queries.Seen, body: TransferIn) -> None:
     """Give the case to a unit below the one that holds it: the time to accept begins anew, that to resolve runs on."""
-    _check_allowed(session, viewer, seen, "hand_down")
+    check_allowed(session, viewer, seen, "hand_down")
     target = queries.unit_in_force(session, body.unit)
     if not _is_below(session, target, seen.case.unit_id):
         raise NOT_BELOW.error(pointer="/unit")
@@ -669,7 +748,7 @@ def hand_down(session: Session, viewer: Viewer, seen: queries.Seen, body: Transf
 
 def take_back(session: Session, viewer: Viewer, seen: queries.Seen, body: TakeBackIn) -> None:
     """Let a unit above have the case (again); refused to a lead who leads no unit that far up."""
-    _check_allowed(session, viewer, seen, "take_back")
+    check_allowed(session, viewer, seen, "take_back")
     holder = seen.case.unit_id
     assert holder is not None
     target = queries.unit_in_force(session, body.unit) if body.unit else queries.unit_above(session, holder)
@@ -699,7 +778,7 @@ def move_pin(session: Session, viewer: Viewer, seen: queries.Seen, location: Loc
 
     Refuses a place that a report could not name either.
     """
-    _check_allowed(session, viewer, seen, "move_pin")
+    check_allowed(session, viewer, seen, "move_pin")
     case, before = seen.case, queries.place_of(session, seen.case)
     if before is not None and before[:2] == (location.lat, location.lon):
         return False
@@ -727,7 +806,7 @@ def recategorise(session: Session, viewer: Viewer, seen: queries.Seen, code: str
     It becomes as urgent as its new category, unless somebody had given it an urgency of its own. What was published and
     now must not be is hidden at once.
     """
-    _check_allowed(session, viewer, seen, "recategorise")
+    check_allowed(session, viewer, seen, "recategorise")
     case, category = seen.case, queries.offered_category(session, code)
     if category.code == case.category_code:
         return False
@@ -741,7 +820,7 @@ def recategorise(session: Session, viewer: Viewer, seen: queries.Seen, code: str
 
 def set_urgency(session: Session, viewer: Viewer, seen: queries.Seen, urgency: Urgency, reason: str) -> bool:
     """Make a case urgent, or normal again; the event names the urgency before. False: it is that already."""
-    _check_allowed(session, viewer, seen, "set_urgency")
+    check_allowed(session, viewer, seen, "set_urgency")
     case, before = seen.case, seen.case.urgency
     if urgency == before:
         return False
@@ -764,11 +843,11 @@ def _fit_public_copy(session: Session, seen: queries.Seen) -> None:
 
 def close_confirmed_by_silence(session: Session, limit: int = 100) -> int:
     """Close what was resolved long ago and not disputed; returns how many cases were closed."""
-    before = clock.now() - rules.CLOSE_AFTER
+    before = clock.now() - queries.terms(session).close_after
     rows = session.exec(
         select(Case, Report)
         .join(Report, col(Report.id) == Case.report_id)
-        .where(Case.state == State.RESOLVED, col(Case.resolved_at) < before)
+        .where(Case.state == State.RESOLVED, col(Case.resolved_at) < before, col(Case.planned_until).is_(None))
         .order_by(col(Case.resolved_at))
         .limit(limit)
         .with_for_update(of=Case, skip_locked=True)

@@ -1,7 +1,7 @@
 """Cases, their chained history, the texts that history commits to, hops between units, ratings."""
 
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     CheckConstraint,
+    Date,
     DateTime,
     FetchedValue,
     Float,
@@ -56,7 +57,9 @@ class Case(SQLModel, table=True):
 
     `act_by` is the moment by which somebody must act next and orders every list; `due_at` is the deadline of the
     running resolve clock; `version` is the seq of the last event. `pin_seq` names the newest `CasePin`; None: the case
-    lies where the report says. `suggested_id` is the machine's guess for the person who chooses the unit.
+    lies where the report says. `state_before` is the state it came from, `planned_until` the local day on which a
+    planned case returns; `extension_seq`, `rejection_seq` and `directive_seq` name the event that still waits for
+    somebody's word. `suggested_id` is the machine's guess for the person who chooses the unit.
     """
 
     __tablename__ = "case_file"
@@ -84,6 +87,15 @@ class Case(SQLModel, table=True):
             postgresql_where=text("state IN ('verifying', 'triage')"),
         ),
         Index("case_file_urgent", "updated_at", postgresql_where=text(URGENT_OPEN)),
+        Index(
+            "case_file_held",
+            "state",
+            text("(urgency <> 'urgent')"),
+            "act_by",
+            "id",
+            postgresql_where=text("state IN ('waiting_citizen', 'pending_approval')"),
+        ),
+        Index("case_file_planned", "planned_until", postgresql_where=text("planned_until IS NOT NULL")),
         Index("case_file_resolved", "resolved_at", postgresql_where=text("state = 'resolved'")),
         CheckConstraint("(state = 'merged') = (merged_into IS NOT NULL)", name="case_file_merged"),
         Index("case_file_followers", "merged_into", postgresql_where=text("merged_into IS NOT NULL")),
@@ -96,6 +108,7 @@ class Case(SQLModel, table=True):
     urgency: str = Field(sa_type=Text)
     channel: str = Field(sa_type=Text)
     state: str = Field(sa_type=Text)
+    state_before: str | None = Field(default=None, sa_type=Text)
     version: int = Field(sa_type=Integer)
     cycle: int = Field(default=1, sa_type=SmallInteger)
     unit_id: UUID | None = Field(default=None, foreign_key="unit.id")
@@ -122,6 +135,12 @@ class Case(SQLModel, table=True):
     published_at: datetime | None = Field(default=None, sa_type=_AT)
     hidden_at: datetime | None = Field(default=None, sa_type=_AT)
     outcome: str | None = Field(default=None, sa_type=Text)
+    planned_until: date | None = Field(default=None, sa_type=Date)
+    rejected_at: datetime | None = Field(default=None, sa_type=_AT)
+    has_appealed: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default=text("false")))
+    extension_seq: int | None = Field(default=None, sa_type=Integer)
+    rejection_seq: int | None = Field(default=None, sa_type=Integer)
+    directive_seq: int | None = Field(default=None, sa_type=Integer)
     reject_code: str | None = Field(default=None, sa_type=Text)
     rating: str | None = Field(default=None, sa_type=Text)
     # The surviving case of a duplicate; never itself a duplicate, so that there are no chains.
@@ -204,8 +223,23 @@ class CasePin(SQLModel, table=True):
     nonce: bytes = Field(sa_type=LargeBinary)
 
 
+class CaseDocument(SQLModel, table=True):
+    """The paper that the result `seq` rests on; that event commits to it together with its note, by this nonce."""
+
+    __tablename__ = "case_document"
+
+    case_id: UUID = Field(sa_column=Column(ForeignKey("case_file.id"), primary_key=True))
+    seq: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    number: str = Field(sa_type=Text)
+    issued_on: date = Field(sa_type=Date)
+    nonce: bytes = Field(sa_type=LargeBinary)
+
+
 class CasePhoto(SQLModel, table=True):
-    """A photo staff attached to a step of a case (after-photos of a resolution); public once a dispatcher saw it."""
+    """A photo staff attached to a step of a case (after-photos of a result); public once a dispatcher saw it.
+
+    `is_withheld`: its result is proposed and not approved; the citizen does not see it.
+    """
 
     __tablename__ = "case_photo"
 
@@ -213,6 +247,7 @@ class CasePhoto(SQLModel, table=True):
     case_id: UUID = Field(foreign_key="case_file.id", index=True)
     seq: int = Field(sa_type=Integer)
     is_public: bool = Field(default=False)
+    is_withheld: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default=text("false")))
 
 
 class CaseHop(SQLModel, table=True):

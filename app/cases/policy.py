@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, and_, false, true
 from sqlmodel import col
 
 from app.cases.models import Case, CaseHop
-from app.cases.rules import AT_UNIT, SHOWABLE, STAFF, Who
+from app.cases.rules import HELD, SHOWABLE, STAFF, Who
 from app.core import clock
 from app.identity.policy import Viewer
 from app.orgunits.queries import Directory
@@ -29,6 +29,9 @@ def capacities(viewer: Viewer, case: Case, report: Report, directory: Directory)
             who.add(Who.OFFICER)
         if _holds(viewer, ("lead",), case, directory):
             who.add(Who.LEAD)
+        led = viewer.units(("leader",), directory)
+        if led is None or case.unit_id in led:
+            who.add(Who.LEADER)
     return frozenset(who)
 
 
@@ -72,7 +75,7 @@ def may_see_photo(viewer: Viewer, case: Case, report: Report, directory: Directo
 
 def may_call(case: Case, report: Report, who: frozenset[Who]) -> bool:
     """Whether a unit may read the reporter's phone number: with the citizen's permission, while it has the case."""
-    return report.allow_call and bool(who & STAFF) and case.state in AT_UNIT
+    return report.allow_call and bool(who & STAFF) and case.state in HELD
 
 
 def may_transfer_to(viewer: Viewer, who: frozenset[Who], target: UUID, directory: Directory) -> bool:

@@ -1,7 +1,7 @@
 """Reading cases: one at a time with everything about it, or lists by keyset; each through `policy`."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, Literal, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -12,16 +12,18 @@ from sqlmodel import col, select
 from app.assets.models import Asset
 from app.boundaries.models import BoundaryVersion
 from app.cases import policy, rules
-from app.cases.models import Case, CaseEvent, CaseHop, CasePhoto, CasePin, CaseText, quoted
-from app.cases.rules import AT_UNIT, OPEN, Pin, Standing, State, Who
+from app.cases.models import Case, CaseDocument, CaseEvent, CaseHop, CasePhoto, CasePin, CaseText, quoted
+from app.cases.rules import AT_UNIT, OPEN, Pin, Standing, State, Terms, Who
 from app.cases.schemas import (
     UNKNOWN_CATEGORY,
     UNKNOWN_COMMUNE,
     UNKNOWN_UNIT,
+    AskedOut,
     CaseOut,
     CaseRow,
     ClockOut,
     DepartureOut,
+    DocumentOut,
     EventOut,
     HopOut,
     PhotoOut,
@@ -51,13 +53,15 @@ from app.reports.schemas import LocationOut, PublicReportOut
 
 T = TypeVar("T")
 SUMMARY_CHARS = 160
-Queue = Literal["verification", "routing", "triage", "worklist", "resolved", "ended"]
+Queue = Literal["verification", "routing", "triage", "worklist", "waiting", "approval", "resolved", "ended"]
 # Every state stands in one of them: there is no case that nobody in charge can find.
 QUEUES: dict[Queue, tuple[State, ...]] = {
     "verification": (State.VERIFYING,),
     "routing": (State.ROUTING,),
     "triage": (State.TRIAGE,),
     "worklist": AT_UNIT,
+    "waiting": (State.WAITING_CITIZEN,),
+    "approval": (State.PENDING_APPROVAL,),
     "resolved": (State.RESOLVED, State.CLOSED),
     "ended": (State.REJECTED, State.MERGED, State.WITHDRAWN),
 }
@@ -93,7 +97,23 @@ def standing(session: Session, case: Case, report: Report) -> Standing:
         is_published=case.published_at is not None,
         is_hidden=case.hidden_at is not None,
         may_be_public=category is not None and category.may_be_public and report.visibility == "public",
+        terms=terms(session),
+        needs_approval=category is not None and category.approval == "lead",
         resolved_at=case.resolved_at,
+        planned_until=case.planned_until,
+        rejected_at=case.rejected_at,
+        has_appealed=case.has_appealed,
+        open=frozenset(column for column in rules.OPENS.values() if getattr(case, column) is not None),
+    )
+
+
+def terms(session: Session) -> Terms:
+    """How long people have."""
+    known = catalogue(session)
+    return Terms(
+        close_after=timedelta(days=known.days("close_after")),
+        reopen_within=timedelta(days=known.days("reopen_within")),
+        appeal_within=timedelta(days=known.days("appeal_within")),
     )
 
 
@@ -328,7 +348,8 @@ def place_of(session: Session, case: Case) -> Pin | None:
     """Where a case lies: its newest pin, else where the citizen said; None where there are only words."""
     if (moved := newest_pins(session, [case]).get(case.id)) is not None:
         return moved
-    return said_place(session.get_one(ReportContent, case.report_id))
+    content = session.get(ReportContent, case.report_id)  # erased, perhaps
+    return said_place(content) if content else None
 
 
 def said_place(content: ReportContent | PublicCopy) -> Pin | None:
@@ -456,9 +477,14 @@ class Views:
             boundary_approximate=is_approximate(session, case),
             cycle=case.cycle,
             outcome=case.outcome,
+            planned_until=case.planned_until,
+            document=self._document(case.id, _result_seq(events)),
+            extension_asked=_asked(case.extension_seq, events),
+            rejection_proposed=_asked(case.rejection_seq, events),
+            directive=_asked(case.directive_seq, events),
             rating=case.rating,
             photos=self._photos(case, report, place),
-            clocks=_clocks(session, case, replanned=any(rules.replans(event.verb) for event, _ in events)),
+            clocks=_clocks(session, case, replanned=any(rules.supersedes(event.verb) for event, _ in events)),
             hops=[self._hop(hop) for hop in _hops(session, case.id)],
             events=[self._event(event, body, pins) for event, body in events],
             allowed_actions=allowed_actions(session, seen),
@@ -533,6 +559,8 @@ class Views:
             due_at=case.due_at if case.state in OPEN else None,
             resolved_at=case.resolved_at,
             outcome=case.outcome,
+            planned_until=case.planned_until,
+            question=_question(case, events) if mine else None,
             rejection=self._rejection(case.reject_code),
             rating=case.rating if mine else None,
             media=media,
@@ -565,9 +593,15 @@ class Views:
             received_at=case.received_at,
             published_at=copy.published_at,
             resolved_at=case.resolved_at,
+            planned_until=case.planned_until,
             media=media,
             after_media=after_media,
         )
+
+    def _document(self, case_id: UUID, seq: int | None) -> DocumentOut | None:
+        """The paper that the result of an event rests on."""
+        row = self.session.get(CaseDocument, (case_id, seq)) if seq else None
+        return DocumentOut(number=row.number, issued_on=row.issued_on) if row else None
 
     def _common(self, case: Case, description: str) -> dict[str, Any]:
         return {
@@ -665,8 +699,29 @@ class Views:
                 text=body if event.verb in readable and (mine or event.seq < published) else None,
             )
             for event, body in events
-            if event.from_state != event.to_state or (mine and event.verb in rules.CITIZEN_READS)
+            if (event.from_state != event.to_state or (mine and event.verb in rules.CITIZEN_READS))
+            and event.verb not in rules.INTERNAL
         ]
+
+
+def _result_seq(events: Sequence[tuple[CaseEvent, str | None]]) -> int | None:
+    """The newest event that says what came of the case."""
+    return next((event.seq for event, _ in reversed(events) if event.verb in rules.RESULTS), None)
+
+
+def _asked(seq: int | None, events: Sequence[tuple[CaseEvent, str | None]]) -> AskedOut | None:
+    """What the event `seq` asked for."""
+    if seq is None:
+        return None
+    event, body = events[seq - 1]
+    return AskedOut(seq=seq, at=event.at, code=event.code, text=body)
+
+
+def _question(case: Case, events: Sequence[tuple[CaseEvent, str | None]]) -> str | None:
+    """What the citizen is asked now."""
+    if case.state != State.WAITING_CITIZEN:
+        return None
+    return next((body for event, body in reversed(events) if event.verb == "ask"), None)
 
 
 def _place(place: Pin | None, *, exact: bool = True) -> LocationOut | None:
@@ -734,7 +789,7 @@ def _after_media(session: Session, case_ids: Sequence[UUID], *, public_only: boo
         .where(col(CasePhoto.case_id).in_(case_ids))
         .order_by(col(CasePhoto.seq), col(CasePhoto.media_id))
     )
-    return _grouped(session.exec(rows.where(col(CasePhoto.is_public)) if public_only else rows))
+    return _grouped(session.exec(rows.where(col(CasePhoto.is_public) if public_only else ~col(CasePhoto.is_withheld))))
 
 
 def _grouped(pairs: Iterable[tuple[UUID, T]]) -> dict[UUID, list[T]]:
@@ -750,7 +805,9 @@ def may_see_photo(session: Session, viewer: Viewer, media: Media) -> bool:
     through_report = statement.join(ReportMedia, col(ReportMedia.report_id) == Report.id)
     row = session.exec(through_report.where(ReportMedia.media_id == media.id)).one_or_none()
     if row is None:
-        after = select(Case, Report, CasePhoto.is_public).join(Report, col(Report.id) == Case.report_id)
+        # Proposed and not approved: only who may read the case itself.
+        shown = and_(col(CasePhoto.is_public), ~col(CasePhoto.is_withheld))
+        after = select(Case, Report, shown).join(Report, col(Report.id) == Case.report_id)
         through_case = after.join(CasePhoto, col(CasePhoto.case_id) == Case.id)
         row = session.exec(through_case.where(CasePhoto.media_id == media.id)).one_or_none()
     if row is None:

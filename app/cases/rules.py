@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
+from app.core.clock import LOCAL
 from app.deadlines.rules import ClockKind
 
 
@@ -21,6 +22,8 @@ class State(StrEnum):
     ASSIGNED = "assigned"
     ACCEPTED = "accepted"
     IN_PROGRESS = "in_progress"
+    WAITING_CITIZEN = "waiting_citizen"
+    PENDING_APPROVAL = "pending_approval"
     RESOLVED = "resolved"
     CLOSED = "closed"
     REJECTED = "rejected"
@@ -35,15 +38,20 @@ class Who(StrEnum):
     DISPATCHER = "dispatcher"
     OFFICER = "officer"
     LEAD = "lead"
+    LEADER = "leader"
     SYSTEM = "system"
 
 
 S, W = State, Who
 STATES = tuple(State)
-OPEN = (S.VERIFYING, S.ROUTING, S.TRIAGE, S.ASSIGNED, S.ACCEPTED, S.IN_PROGRESS)
 AT_UNIT = (S.ASSIGNED, S.ACCEPTED, S.IN_PROGRESS)
+WORKING = (S.ACCEPTED, S.IN_PROGRESS)
+# What a unit holds, whoever must act next: the unit, the citizen who was asked, or the lead.
+HELD = (*AT_UNIT, S.WAITING_CITIZEN, S.PENDING_APPROVAL)
+OPEN = (S.VERIFYING, S.ROUTING, S.TRIAGE, *HELD)
+DONE = (S.RESOLVED, S.CLOSED)
 UNACCEPTED = (S.VERIFYING, S.ROUTING, S.TRIAGE, S.ASSIGNED)
-SHOWABLE = (*OPEN, S.RESOLVED, S.CLOSED)
+SHOWABLE = (*OPEN, *DONE)
 
 # What waits to be routed, in SQL. A literal, so that the partial index `case_file_owed_routing` serves it.
 OWED_ROUTING = f"state = '{S.ROUTING}'"
@@ -58,78 +66,125 @@ AWAITED: Mapping[State, tuple[ClockKind, ...]] = {
     S.ASSIGNED: ("accept", "resolve"),
     S.ACCEPTED: ("resolve",),
     S.IN_PROGRESS: ("resolve",),
+    S.WAITING_CITIZEN: ("answer",),
+    S.PENDING_APPROVAL: ("approve",),
 }
+# A cycle has one clock of each of these; of the others every event that starts one starts its own.
+ONCE_A_CYCLE: tuple[ClockKind, ...] = ("first_response", "resolve")
 ALL: Literal["all"] = "all"
-REOPEN_WITHIN = timedelta(days=30)
-CLOSE_AFTER = timedelta(days=10)
+BEFORE: Literal["before"] = "before"
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One allowed move. `target` None keeps the state; `replans` measures the running clocks anew (deadline rule 4)."""
+    """One allowed move. `target` None keeps the state, BEFORE goes back to the one the case came from.
+
+    What becomes of the clocks: `pauses` and `resumes`, `starts` and `stops`; `reinstates`: a stopped one runs on;
+    `extends` gives time; `replans` measures the running ones anew (deadline rule 4).
+    """
 
     source: State
     verb: str
-    target: State | None
+    target: State | Literal["before"] | None
     who: frozenset[Who]
     starts: tuple[ClockKind, ...] = ()
     stops: tuple[ClockKind, ...] | Literal["all"] = ()
+    pauses: tuple[ClockKind, ...] = ()
+    resumes: tuple[ClockKind, ...] = ()
+    reinstates: tuple[ClockKind, ...] = ()
+    extends: tuple[ClockKind, ...] = ()
     replans: bool = False
+
+    @property
+    def moves_deadline(self) -> bool:
+        """Whether the deadline for resolving may be another one afterwards."""
+        return self.replans or "resolve" in (*self.pauses, *self.resumes, *self.reinstates, *self.extends)
 
 
 def _rule(
     source: State | Iterable[State],
     verb: str,
-    target: State | None,
+    target: State | Literal["before"] | None,
     who: Iterable[Who],
-    *,
-    starts: tuple[ClockKind, ...] = (),
-    stops: tuple[ClockKind, ...] | Literal["all"] = (),
-    replans: bool = False,
+    **clocks: Any,
 ) -> list[Rule]:
+    """A row for each source; what leaves a state whose own clock runs ends that clock, see `_leaving`."""
     sources = [source] if isinstance(source, State) else list(source)
-    return [Rule(state, verb, target, frozenset(who), starts, stops, replans) for state in sources]
+    rows = [Rule(state, verb, target, frozenset(who), **clocks) for state in sources]
+    return [row if row.target in (None, row.source) else _leaving(row) for row in rows]
+
+
+def _leaving(row: Rule) -> Rule:
+    """Who leaves `waiting_citizen` ends the pause; who takes a proposal back runs on with the time for resolving."""
+    stops: tuple[ClockKind, ...] | Literal["all"] = row.stops
+    match row.source:
+        case State.WAITING_CITIZEN:
+            return replace(row, stops=stops if stops == ALL else (*stops, "answer"), resumes=("resolve",))
+        case State.PENDING_APPROVAL:
+            runs_on: tuple[ClockKind, ...] = ("resolve",) if row.target in OPEN or row.target == BEFORE else ()
+            return replace(row, stops=stops if stops == ALL else (*stops, "approve"), reinstates=runs_on)
+        case _:
+            return row
 
 
 # fmt: off
 WORKFLOW: tuple[Rule, ...] = (
-    #      from                          verb               to              who
-    *_rule(S.VERIFYING,                  "verify",          S.ROUTING,      {W.DISPATCHER},          stops=("verify",)),
-    *_rule(S.ROUTING,                    "assign",          S.ASSIGNED,     {W.SYSTEM},              starts=ASSIGN_CLOCKS),
-    *_rule(S.ROUTING,                    "undecided",       S.TRIAGE,       {W.SYSTEM}),
-    *_rule(S.TRIAGE,                     "assign",          S.ASSIGNED,     {W.DISPATCHER},          starts=ASSIGN_CLOCKS),
-    *_rule(S.ASSIGNED,                   "accept",          S.ACCEPTED,     STAFF,                   stops=("accept",)),
-    *_rule((S.ASSIGNED, S.ACCEPTED),     "return",          S.TRIAGE,       STAFF,                   stops=("accept",)),
+    #      from                          verb                 to                  who                     clocks
+    *_rule(S.VERIFYING,                  "verify",            S.ROUTING,          {W.DISPATCHER},         stops=("verify",)),
+    *_rule(S.ROUTING,                    "assign",            S.ASSIGNED,         {W.SYSTEM},             starts=ASSIGN_CLOCKS),
+    *_rule(S.ROUTING,                    "undecided",         S.TRIAGE,           {W.SYSTEM}),
+    *_rule(S.TRIAGE,                     "assign",            S.ASSIGNED,         {W.DISPATCHER},         starts=ASSIGN_CLOCKS),
+    *_rule(S.ASSIGNED,                   "accept",            S.ACCEPTED,         STAFF,                  stops=("accept",)),
+    *_rule((S.ASSIGNED, S.ACCEPTED),     "return",            S.TRIAGE,           STAFF,                  stops=("accept",)),
     # A unit has ended: its one heir goes on where it stood, with every clock; without one a person decides.
-    *_rule(AT_UNIT,                      "succeed",         None,           {W.SYSTEM}),
-    *_rule(AT_UNIT,                      "orphan",          S.TRIAGE,       {W.SYSTEM},              stops=("accept",)),
-    *_rule(AT_UNIT,                      "transfer",        S.ASSIGNED,     {W.DISPATCHER, W.LEAD},  starts=("accept",), stops=("accept",)),
-    *_rule(S.ACCEPTED,                   "start",           S.IN_PROGRESS,  STAFF),
-    *_rule((S.ACCEPTED, S.IN_PROGRESS),  "resolve",         S.RESOLVED,     STAFF,                   stops=("resolve", "first_response")),
-    *_rule(S.RESOLVED,                   "confirm",         S.CLOSED,       {W.CITIZEN}),
-    *_rule(S.RESOLVED,                   "close",           S.CLOSED,       {W.SYSTEM}),
-    *_rule((S.RESOLVED, S.CLOSED),       "reopen",          S.ASSIGNED,     {W.CITIZEN, W.DISPATCHER}, starts=ASSIGN_CLOCKS),
-    *_rule(OPEN,                         "reject",          S.REJECTED,     {W.DISPATCHER},          stops=ALL),
-    *_rule(UNACCEPTED,                   "withdraw",        S.WITHDRAWN,    {W.CITIZEN},             stops=ALL),
+    *_rule(HELD,                         "succeed",           None,               {W.SYSTEM}),
+    *_rule(HELD,                         "orphan",            S.TRIAGE,           {W.SYSTEM},             stops=("accept",)),
+    *_rule(AT_UNIT,                      "transfer",          S.ASSIGNED,         {W.DISPATCHER, W.LEAD}, starts=("accept",), stops=("accept",)),
+    *_rule(S.ACCEPTED,                   "start",             S.IN_PROGRESS,      STAFF),
+    *_rule(WORKING,                      "ask",               S.WAITING_CITIZEN,  STAFF,                  starts=("answer",), stops=("first_response",), pauses=("resolve",)),
+    *_rule(S.WAITING_CITIZEN,            "answer",            BEFORE,             {W.CITIZEN}),
+    *_rule(S.WAITING_CITIZEN,            "timeout",           BEFORE,             {W.SYSTEM}),
+    *_rule(WORKING,                      "resolve",           S.RESOLVED,         STAFF,                  stops=("resolve", "first_response", "directive")),
+    # Where the category asks for a lead's word the citizen sees nothing until it is given.
+    *_rule(WORKING,                      "propose",           S.PENDING_APPROVAL, STAFF,                  starts=("approve",), stops=("resolve",)),
+    *_rule(S.PENDING_APPROVAL,           "approve",           S.RESOLVED,         {W.LEAD},               stops=("first_response", "directive")),
+    *_rule(S.PENDING_APPROVAL,           "send_back",         S.IN_PROGRESS,      {W.LEAD}),
+    *_rule(S.RESOLVED,                   "confirm",           S.CLOSED,           {W.CITIZEN}),
+    *_rule(S.RESOLVED,                   "close",             S.CLOSED,           {W.SYSTEM}),
+    *_rule(DONE,                         "reopen",            S.ASSIGNED,         {W.CITIZEN, W.DISPATCHER}, starts=ASSIGN_CLOCKS),
+    *_rule(DONE,                         "fall_due",          S.ASSIGNED,         {W.SYSTEM},             starts=ASSIGN_CLOCKS),
+    *_rule(OPEN,                         "reject",            S.REJECTED,         {W.DISPATCHER},         stops=ALL),
+    *_rule(S.REJECTED,                   "appeal",            S.VERIFYING,        {W.CITIZEN},            starts=("verify",)),
+    *_rule(UNACCEPTED,                   "withdraw",          S.WITHDRAWN,        {W.CITIZEN},            stops=ALL),
     # What was corrected sends the case elsewhere.
-    *_rule((S.TRIAGE, *AT_UNIT),         "reroute",         S.ROUTING,      {W.SYSTEM},              stops=("accept",)),
-    # Without a change of state.
-    *_rule(OPEN,                         "add_information", None,           {W.CITIZEN}),
-    *_rule(AT_UNIT,                      "message",         None,           STAFF | {W.DISPATCHER},  stops=("first_response",)),
-    *_rule((S.RESOLVED, S.CLOSED),       "rate",            None,           {W.CITIZEN}),
-    *_rule(UNACCEPTED,                   "move_pin",        None,           {W.CITIZEN, W.DISPATCHER}),
-    *_rule((S.ACCEPTED, S.IN_PROGRESS),  "move_pin",        None,           {W.DISPATCHER}),
-    *_rule(UNACCEPTED,                   "recategorise",    None,           {W.CITIZEN, W.DISPATCHER}, replans=True),
-    *_rule((S.ACCEPTED, S.IN_PROGRESS),  "recategorise",    None,           {W.DISPATCHER},          replans=True),
-    *_rule(OPEN,                         "set_urgency",     None,           {W.DISPATCHER},          replans=True),
+    *_rule((S.TRIAGE, *HELD),            "reroute",           S.ROUTING,          {W.SYSTEM},             stops=("accept",)),
+    # Without a change of state; but who tells more when asked has answered.
+    *_rule(tuple(state for state in OPEN if state != S.WAITING_CITIZEN), "add_information", None, {W.CITIZEN}),
+    *_rule(S.WAITING_CITIZEN,            "add_information",   BEFORE,             {W.CITIZEN}),
+    *_rule(HELD,                         "message",           None,               STAFF | {W.DISPATCHER}, stops=("first_response",)),
+    *_rule(WORKING,                      "request_extension", None,               STAFF),
+    *_rule(WORKING,                      "grant",             None,               {W.LEAD},               extends=("resolve",)),
+    *_rule(WORKING,                      "deny",              None,               {W.LEAD}),
+    *_rule(HELD,                         "propose_reject",    None,               {W.LEAD}),
+    *_rule(HELD,                         "decline_reject",    None,               {W.DISPATCHER}),
+    *_rule(OPEN,                         "direct",            None,               {W.LEADER},             starts=("directive",)),
+    *_rule(OPEN,                         "report_back",       None,               {W.LEAD, W.DISPATCHER}, stops=("directive",)),
+    *_rule(OPEN,                         "lift",              None,               {W.LEADER},             stops=("directive",)),
+    *_rule(DONE,                         "rate",              None,               {W.CITIZEN}),
+    *_rule(UNACCEPTED,                   "move_pin",          None,               {W.CITIZEN, W.DISPATCHER}),
+    *_rule(HELD[1:],                     "move_pin",          None,               {W.DISPATCHER}),
+    *_rule(UNACCEPTED,                   "recategorise",      None,               {W.CITIZEN, W.DISPATCHER}, replans=True),
+    *_rule(HELD[1:],                     "recategorise",      None,               {W.DISPATCHER},         replans=True),
+    *_rule(OPEN,                         "set_urgency",       None,               {W.DISPATCHER},         replans=True),
     # The calendar or a policy was changed (app.timetables).
-    *_rule(OPEN,                         "reschedule",      None,           {W.SYSTEM},              replans=True),
-    *_rule(SHOWABLE,                     "publish",         None,           {W.DISPATCHER, W.SYSTEM}),
-    *_rule(STATES,                       "hide",            None,           {W.DISPATCHER, W.SYSTEM}),
-    *_rule(SHOWABLE,                     "unhide",          None,           {W.DISPATCHER}),
+    *_rule(OPEN,                         "reschedule",        None,               {W.SYSTEM},             replans=True),
+    *_rule(SHOWABLE,                     "publish",           None,               {W.DISPATCHER, W.SYSTEM}),
+    *_rule(SHOWABLE,                     "redact",            None,               {W.DISPATCHER}),
+    *_rule(STATES,                       "hide",              None,               {W.DISPATCHER, W.SYSTEM}),
+    *_rule(SHOWABLE,                     "unhide",            None,               {W.DISPATCHER}),
     # Within the tree of units: one below gets the case, or the one above has it again.
-    *_rule(AT_UNIT,                      "hand_down",       S.ASSIGNED,     {W.DISPATCHER, W.LEAD},  starts=("accept",), stops=("accept",)),
-    *_rule(AT_UNIT,                      "take_back",       S.ASSIGNED,     {W.DISPATCHER, W.LEAD},  starts=("accept",), stops=("accept",)),
+    *_rule(AT_UNIT,                      "hand_down",         S.ASSIGNED,         {W.DISPATCHER, W.LEAD}, starts=("accept",), stops=("accept",)),
+    *_rule(AT_UNIT,                      "take_back",         S.ASSIGNED,         {W.DISPATCHER, W.LEAD}, starts=("accept",), stops=("accept",)),
 )
 # fmt: on
 _BY_STATE_AND_VERB = {(rule.source, rule.verb): rule for rule in WORKFLOW}
@@ -144,6 +199,7 @@ HOP_OUTCOMES = {
     "succeed": "succeeded",
     "orphan": "unit_ended",
     "resolve": "resolved",
+    "approve": "resolved",
     "reject": "rejected",
     "withdraw": "withdrawn",
 }
@@ -161,12 +217,42 @@ DEPARTURES: Mapping[str, tuple[str, str]] = {
     "withdrawn": ("Người dân đã rút", "Withdrawn by the citizen"),
 }
 
+# What begins a new round of work, with clocks of its own.
+NEW_CYCLE = frozenset({"reopen", "fall_due", "appeal"})
+
+# What waits for somebody's word beside the state: the verb that opens it, the column that names that event, and what
+# settles it. Leaving the unit settles what the unit asked for; an end settles everything.
+OPENS = {"request_extension": "extension_seq", "propose_reject": "rejection_seq", "direct": "directive_seq"}
+_SETTLES = {
+    "grant": ("extension_seq",),
+    "deny": ("extension_seq",),
+    "propose": ("extension_seq",),
+    "decline_reject": ("rejection_seq",),
+    "report_back": ("directive_seq",),
+    "lift": ("directive_seq",),
+}
+
+
+def settles(verb: str, state: str) -> frozenset[str]:
+    """Which open questions are settled by an event that leaves a case in `state`, by their columns."""
+    if state not in OPEN:
+        return frozenset(OPENS.values())
+    left = ("extension_seq", "rejection_seq") if verb in HOP_OUTCOMES else ()
+    return frozenset((*_SETTLES.get(verb, ()), *left))
+
+
 # What the citizen is told of at once: the template of the message.
 NOTIFIES = {
     "assign": "report_assigned",
     "accept": "report_accepted",  # there is a promise slip now
+    "ask": "report_question",
+    "timeout": "report_unanswered",
     "message": "report_message",
     "resolve": "report_resolved",
+    "approve": "report_resolved",
+    "grant": "report_extended",
+    "fall_due": "report_plan_due",
+    "reopen": "report_reopened",
     "reject": "report_rejected",
     "recategorise": "report_recategorised",
     "set_urgency": "report_urgency_set",
@@ -174,9 +260,53 @@ NOTIFIES = {
 }
 
 
-def tells(verb: str, actor_kind: str) -> str | None:
+def tells(verb: str, actor_kind: str, code: str | None = None) -> str | None:
     """The template of the message that an event owes the citizen, who is never told of what they did themselves."""
-    return None if actor_kind == "citizen" else NOTIFIES.get(verb)
+    if actor_kind == "citizen":
+        return None
+    if verb in ("resolve", "approve") and planned_until(code) is not None:
+        return "report_planned"
+    return NOTIFIES.get(verb)
+
+
+# --- results --------------------------------------------------------------------------------------------------------
+
+Outcome = Literal["fixed", "nothing_found", "explained", "planned", "not_feasible"]
+RESULTS = frozenset({"resolve", "propose", "approve"})
+
+
+def result_code(outcome: str, until: date | None) -> str:
+    """What the event of a result says came of it: the outcome, and of a plan the local day on which it returns."""
+    return outcome if until is None else f"{outcome}:{until.isoformat()}"
+
+
+def outcome_of(code: str | None) -> str | None:
+    """The outcome that the code of a result names."""
+    return code.partition(":")[0] if code else None
+
+
+def planned_until(code: str | None) -> date | None:
+    """The day on which a planned case returns, from the code of its result; None: it was not planned."""
+    outcome, _, day = (code or "").partition(":")
+    return date.fromisoformat(day) if outcome == "planned" and day else None
+
+
+class Document(NamedTuple):
+    """The paper a result rests on: its number (số văn bản) and its date."""
+
+    number: str
+    issued_on: date
+
+
+def result_text(note: str, document: Document | None) -> str:
+    """What a result commits to: the note, and the document with it as canonical JSON."""
+    if document is None:
+        return note
+    said = {"note": note, "document": document.number, "issued_on": document.issued_on.isoformat()}
+    return json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+# --- what is allowed ------------------------------------------------------------------------------------------------
 
 
 def rule_for(state: str, verb: str) -> Rule | None:
@@ -184,20 +314,46 @@ def rule_for(state: str, verb: str) -> Rule | None:
     return _BY_STATE_AND_VERB.get((State(state), verb))
 
 
-def replans(verb: str) -> bool:
-    """Whether a move measures the running clocks anew."""
-    return any(rule.replans for rule in WORKFLOW if rule.verb == verb)
+def goal(rule: Rule, before: str | None) -> str:
+    """The state a move leads to, of a case that came from `before` into the one where it stands."""
+    if rule.target == BEFORE:
+        assert before is not None
+        return before
+    return (rule.target or rule.source).value
+
+
+def supersedes(verb: str) -> bool:
+    """Whether a move gives running clocks another deadline than they had, which stays beside it."""
+    return any(rule.replans or rule.extends for rule in WORKFLOW if rule.verb == verb)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How long people have, as the province decided: data of its pack."""
+
+    close_after: timedelta
+    reopen_within: timedelta
+    appeal_within: timedelta
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What of a case, besides its state, decides on moves."""
+    """What of a case, besides its state, decides on moves.
+
+    `needs_approval`: its category wants a lead's word on results. `open`: the columns of `OPENS` that name an event.
+    """
 
     state: str
     is_published: bool
     is_hidden: bool
     may_be_public: bool
+    terms: Terms
+    needs_approval: bool = False
     resolved_at: datetime | None = None
+    planned_until: date | None = None
+    rejected_at: datetime | None = None
+    has_appealed: bool = False
+    open: frozenset[str] = frozenset()
 
 
 def allowed_verbs(standing: Standing, who: Iterable[Who], now: datetime) -> tuple[str, ...]:
@@ -211,18 +367,45 @@ def allowed_verbs(standing: Standing, who: Iterable[Who], now: datetime) -> tupl
 
 
 def applies(verb: str, standing: Standing, who: frozenset[Who], now: datetime) -> bool:
-    """Conditions beside the state: publication flags, and the citizen's time limit for reopening."""
-    match verb:
-        case "publish":
-            return standing.may_be_public and not standing.is_published
-        case "hide":
-            return standing.is_published and not standing.is_hidden
-        case "unhide":
-            return standing.is_published and standing.is_hidden and standing.may_be_public
-        case "reopen" if W.DISPATCHER not in who:
-            return standing.resolved_at is not None and now <= standing.resolved_at + REOPEN_WITHIN
-        case _:
-            return True
+    """Conditions beside the state: publication, a lead's approval, what is open already, and people's time limits."""
+    if (opened := OPENS.get(verb)) is not None and opened in standing.open:
+        return False
+    condition = _CONDITIONS.get(verb)
+    return condition is None or condition(standing, who, now)
+
+
+def _is_within(since: datetime | None, limit: timedelta, now: datetime) -> bool:
+    return since is not None and now <= since + limit
+
+
+def _is_open(column: str) -> "Condition":
+    return lambda case, _who, _now: column in case.open
+
+
+def _has_come(day: date | None, now: datetime) -> bool:
+    return day is not None and day <= now.astimezone(LOCAL).date()
+
+
+Condition = Callable[[Standing, frozenset[Who], datetime], bool]
+_CONDITIONS: Mapping[str, Condition] = {
+    "publish": lambda case, _who, _now: case.may_be_public and not case.is_published,
+    "redact": lambda case, _who, _now: case.is_published,
+    "hide": lambda case, _who, _now: case.is_published and not case.is_hidden,
+    "unhide": lambda case, _who, _now: case.is_published and case.is_hidden and case.may_be_public,
+    "resolve": lambda case, who, _now: not case.needs_approval or W.LEAD in who,
+    "propose": lambda case, _who, _now: case.needs_approval,
+    "reopen": lambda case, who, now: W.DISPATCHER in who or _is_within(case.resolved_at, case.terms.reopen_within, now),
+    "appeal": lambda case, _who, now: (
+        not case.has_appealed and _is_within(case.rejected_at, case.terms.appeal_within, now)
+    ),
+    "close": lambda case, _who, _now: case.planned_until is None,
+    "fall_due": lambda case, _who, now: _has_come(case.planned_until, now),
+    "grant": _is_open("extension_seq"),
+    "deny": _is_open("extension_seq"),
+    "decline_reject": _is_open("rejection_seq"),
+    "report_back": _is_open("directive_seq"),
+    "lift": _is_open("directive_seq"),
+}
 
 
 def publishes_itself(publication: str, standing: Standing) -> bool:
@@ -238,6 +421,8 @@ CITIZEN_WORDS: Mapping[State, tuple[str, str]] = {
     S.ASSIGNED: ("đã chuyển xử lý", "passed on"),
     S.ACCEPTED: ("đang xử lý", "in progress"),
     S.IN_PROGRESS: ("đang xử lý", "in progress"),
+    S.WAITING_CITIZEN: ("chờ bổ sung", "needs information"),
+    S.PENDING_APPROVAL: ("đang xử lý", "in progress"),
     S.RESOLVED: ("đã xử lý", "resolved"),
     S.CLOSED: ("đã đóng", "closed"),
     S.REJECTED: ("từ chối", "rejected"),
@@ -249,9 +434,11 @@ CITIZEN_WORDS: Mapping[State, tuple[str, str]] = {
 # The verbs whose texts a citizen reads in the history of an own report, and everybody in that of a public one.
 CITIZEN_READS = frozenset({
     "message", "resolve", "reject", "reopen", "withdraw", "add_information", "rate",
-    "move_pin", "recategorise", "set_urgency",
+    "move_pin", "recategorise", "set_urgency", "ask", "answer", "approve", "grant", "appeal",
 })  # fmt: skip
-PUBLIC_READS = frozenset({"resolve"})
+PUBLIC_READS = frozenset({"resolve", "approve"})
+# What a unit settles within itself.
+INTERNAL = frozenset({"propose", "send_back"})
 
 
 def citizen_word(state: str, lang: str) -> str:
@@ -320,6 +507,7 @@ def verify_chain(events: Sequence[Mapping[str, Any]]) -> str | None:
 def explain(events: Sequence[Mapping[str, Any]]) -> str | None:
     """The first event the workflow table cannot explain, as a sentence; None when the table explains all of them."""
     state: str | None = None
+    before: str | None = None
     for event in events:
         if event["from_state"] != state:
             return f"event {event['seq']} starts in {event['from_state']}, the case stood in {state}"
@@ -328,8 +516,10 @@ def explain(events: Sequence[Mapping[str, Any]]) -> str | None:
                 return f"event {event['seq']} is not a submission"
         else:
             rule = rule_for(state, event["verb"])
-            if rule is None or (rule.target or state) != event["to_state"]:
+            if rule is None or goal(rule, before) != event["to_state"]:
                 return f"event {event['seq']}: {state} -{event['verb']}-> {event['to_state']} is not in the table"
+        if event["to_state"] != state:
+            before = state
         state = event["to_state"]
     return None
 

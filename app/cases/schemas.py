@@ -1,11 +1,12 @@
 """Cases on the wire, for the citizen who reported and for the staff who work, and what is refused."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from app.cases.rules import Outcome
 from app.catalog.rules import Urgency
 from app.core.errors import Problem
 from app.identity.rules import Purpose
@@ -129,6 +130,13 @@ NOTHING_ADDED = Problem(
     en=("Nothing to add", "Write something or choose photos to add."),
 )
 
+PLAN_NOT_AHEAD = Problem(
+    "plan_not_ahead",
+    422,
+    vi=("Ngày dự kiến không hợp lệ", "Kế hoạch cần một ngày sau hôm nay. Vui lòng chọn lại ngày."),
+    en=("Not a day ahead", "A plan needs a day after today. Choose another day."),
+)
+
 _STRICT = ConfigDict(extra="forbid")
 Reason = Annotated[Text, Field(min_length=1, max_length=2000)]
 Note = Annotated[Text, Field(min_length=1, max_length=5000)]
@@ -183,6 +191,8 @@ class ReportOut(BaseModel):
     due_at: datetime | None
     resolved_at: datetime | None
     outcome: str | None
+    planned_until: date | None = Field(description="A planned result stays visible; on this local day it returns.")
+    question: str | None = Field(description="What the unit needs to know, while the status is waiting_citizen.")
     rejection: RejectOut | None
     rating: str | None
     media: list[UUID]
@@ -256,6 +266,25 @@ class EventOut(BaseModel):
     hash: str
 
 
+class DocumentOut(BaseModel):
+    """The paper a result rests on."""
+
+    number: str
+    issued_on: date
+
+
+class AskedOut(BaseModel):
+    """Something that waits for somebody's word, asked by event `seq`.
+
+    `code`: the working days of an extension, the reject code proposed, or the moment by which a directive is due.
+    """
+
+    seq: int
+    at: datetime
+    code: str | None
+    text: str | None
+
+
 class CaseRow(BaseModel):
     """One line of a staff list."""
 
@@ -314,6 +343,11 @@ class CaseOut(CaseRow):
     boundary_approximate: bool
     cycle: int
     outcome: str | None
+    planned_until: date | None
+    document: DocumentOut | None
+    extension_asked: AskedOut | None
+    rejection_proposed: AskedOut | None
+    directive: AskedOut | None
     rating: str | None
     photos: list[PhotoOut]
     clocks: list[ClockOut]
@@ -447,6 +481,15 @@ class MessageIn(BaseModel):
     text: Note
 
 
+class DocumentIn(BaseModel):
+    """The paper a result rests on (văn bản trả lời)."""
+
+    model_config = _STRICT
+
+    number: Annotated[Text, Field(min_length=1, max_length=100)]
+    issued_on: date
+
+
 class ResolveIn(BaseModel):
     """The result: what came of it, a note the citizen will read, photos of afterwards."""
 
@@ -457,9 +500,17 @@ class ResolveIn(BaseModel):
         },
     )
 
-    outcome: Literal["fixed", "nothing_found", "explained", "not_feasible"]
-    note: Note
+    outcome: Outcome
+    until: date | None = Field(default=None, description="Of a plan: the local day on which the case returns.")
+    note: Note = Field(description="What the citizen reads: what was done, or why it cannot be.")
+    document: DocumentIn | None = None
     media_ids: MediaIds = []
+
+    @model_validator(mode="after")
+    def _plans_have_a_day(self) -> "ResolveIn":
+        if (self.outcome == "planned") != (self.until is not None):
+            raise ValueError("a planned outcome, and no other, has a day until which it is planned")
+        return self
 
 
 class PurposeIn(BaseModel):

@@ -17,6 +17,7 @@ from app.catalog.models import (
     FeatureSwitchRow,
     ProvinceRow,
     RejectCodeRow,
+    TermRow,
 )
 from app.catalog.schemas import CategoriesFile, CategoryEntry, GroupsFile, ProvinceFile, TextsFile
 from app.core.db import Session
@@ -230,6 +231,8 @@ def _rows(pack: _Pack) -> Iterator[tuple[type[SQLModel], list[SQLModel], bool]]:
     )
     yield ConsentTextRow, [ConsentTextRow(**consent.model_dump()) for consent in province.consents], False
     yield ProvinceRow, [_province_row(province)], False
+    terms = province.terms.model_dump()
+    yield TermRow, [TermRow(code=code, **term) for code, term in terms.items()], False
     versions = province.minimum_app_versions.model_dump().items()
     yield AppVersionRow, [AppVersionRow(platform=platform, minimum=minimum) for platform, minimum in versions], False
     yield FeatureSwitchRow, [FeatureSwitchRow(code=code, enabled=on) for code, on in province.features.items()], True

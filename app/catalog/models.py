@@ -42,6 +42,7 @@ class CategoryRow(SQLModel, table=True):
         CheckConstraint("level = 'commune' OR default_unit_code IS NOT NULL", name="category_default_unit_check"),
         CheckConstraint("urgency IN ('normal', 'urgent')", name="category_urgency_check"),
         CheckConstraint("publication IN ('auto', 'review', 'never')", name="category_publication_check"),
+        CheckConstraint("approval IN ('none', 'lead')", name="category_approval_check"),
         CheckConstraint("coarsen_m BETWEEN 0 AND 5000", name="category_coarsen_check"),
         Index("category_number_key", "number", unique=True, postgresql_where="active"),
         Index("category_group_code_idx", "group_code"),
@@ -64,6 +65,8 @@ class CategoryRow(SQLModel, table=True):
     publication: str = Field(default="review", sa_type=Text)
     # About the behaviour of staff: goes one level up and stays invisible to the unit concerned.
     concerns_staff: bool = False
+    # Whether a result counts at once, or when a lead of the unit approved it.
+    approval: str = Field(default="none", sa_type=Text)
     emergency_numbers: list[str] = Field(default_factory=list, sa_type=ARRAY(Text))
     coarsen_m: int = Field(default=0, sa_type=SmallInteger)
     photo_suggested: bool = True
@@ -141,6 +144,21 @@ class AppVersionRow(SQLModel, table=True):
 
     platform: str = Field(primary_key=True, sa_type=Text)
     minimum: str = Field(sa_type=Text)
+
+
+class TermRow(SQLModel, table=True):
+    """How many days people have for something, like disputing a result; `belief` while no decision says so."""
+
+    __tablename__ = "term"
+    __table_args__ = (
+        CheckConstraint(f"code ~ '{SLUG}'", name="term_code_check"),
+        CheckConstraint("days BETWEEN 1 AND 3650", name="term_days_check"),
+    )
+
+    code: str = Field(primary_key=True, sa_type=Text)
+    days: int = Field(sa_type=SmallInteger)
+    decision: str | None = Field(default=None, sa_type=Text)
+    belief: bool
 
 
 class FeatureSwitchRow(SQLModel, table=True):

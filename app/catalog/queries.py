@@ -14,6 +14,7 @@ from app.catalog.models import (
     FeatureSwitchRow,
     ProvinceRow,
     RejectCodeRow,
+    TermRow,
 )
 from app.catalog.rules import Catalogue, Category, Consent, EmergencyNumber, Group, Province, RejectCode
 from app.core.db import Session
@@ -51,6 +52,7 @@ def _load(session: Session) -> Catalogue:
         features={
             row.code: row.enabled for row in session.exec(select(FeatureSwitchRow).order_by(col(FeatureSwitchRow.code)))
         },
+        terms={row.code: row.days for row in session.exec(select(TermRow))},
     )
 
 

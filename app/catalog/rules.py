@@ -9,6 +9,8 @@ from typing import Literal
 Level = Literal["commune", "department", "utility"]
 Urgency = Literal["normal", "urgent"]
 Publication = Literal["auto", "review", "never"]
+Approval = Literal["none", "lead"]
+Term = Literal["close_after", "reopen_within", "appeal_within", "extend_by_at_most"]
 
 # One truth for what the phone is told and what intake refuses.
 DESCRIPTION_MAX_CHARS = 5000
@@ -35,7 +37,8 @@ class Category:
 
     `level` and `default_unit_code` say who answers where no rule decides (None: the commune of the place).
     `trusted` goes straight to routing. `publication`: auto = public at once, review = when a dispatcher publishes it,
-    never = not even then. `concerns_staff`: one level up, invisible to the unit concerned.
+    never = not even then. `approval`: lead = a unit's result counts once its lead approved it.
+    `concerns_staff`: one level up, invisible to the unit concerned.
     """
 
     code: str
@@ -51,6 +54,7 @@ class Category:
     trusted: bool
     publication: Publication
     concerns_staff: bool
+    approval: Approval
     emergency_numbers: tuple[str, ...]
     coarsen_m: int
     photo_suggested: bool
@@ -122,6 +126,7 @@ class Catalogue:
         emergency_numbers: Iterable[EmergencyNumber],
         minimum_versions: Mapping[str, str],
         features: Mapping[str, bool],
+        terms: Mapping[str, int],
     ) -> None:
         self._category = {category.code: category for category in categories}
         self._group = {group.code: group for group in groups}
@@ -134,6 +139,7 @@ class Catalogue:
         self.emergency_numbers = tuple(emergency_numbers)
         self.minimum_versions = MappingProxyType(dict(minimum_versions))
         self.features = MappingProxyType(dict(features))
+        self._terms = MappingProxyType(dict(terms))
 
     def category(self, code: str) -> Category | None:
         """The category of this code, retired ones included; see `Category.active`."""
@@ -146,6 +152,10 @@ class Catalogue:
     def reject(self, code: str) -> RejectCode | None:
         """The reject code with its texts, retired ones included."""
         return self._reject.get(code)
+
+    def days(self, term: Term) -> int:
+        """How many days the province gives for something; for an extension working days, otherwise 24 hours each."""
+        return self._terms[term]
 
     def members(self, group_code: str) -> tuple[Category, ...]:
         """The categories offered in a group, in their order."""

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from app.catalog.models import SLUG
-from app.catalog.rules import Level, Publication, Urgency
+from app.catalog.rules import Approval, Level, Publication, Urgency
 from app.core.packfile import PackModel
 
 FIRST_CALLS = {"113", "114", "115"}
@@ -52,6 +52,7 @@ class CategoryEntry(PackModel):
     trusted: bool
     publication: Publication | None = None
     concerns_staff: bool = False
+    approval: Approval = "none"
     emergency_numbers: list[EmergencyNumber] = Field(default_factory=list)
     coarsen_m: int = Field(default=0, ge=0, le=5000)
     photo_suggested: bool = True
@@ -135,6 +136,23 @@ class ConsentEntry(PackModel):
     text_en: str = Field(min_length=1, max_length=8000)
 
 
+class TermEntry(PackModel):
+    """How many days people have; `decision` names the document it rests on, `belief` is true until there is one."""
+
+    days: int = Field(ge=1, le=3650)
+    decision: str | None = Field(default=None, min_length=1, max_length=200)
+    belief: bool
+
+
+class TermsEntry(PackModel):
+    """Every term there is: none has a default that nobody wrote down."""
+
+    close_after: TermEntry
+    reopen_within: TermEntry
+    appeal_within: TermEntry
+    extend_by_at_most: TermEntry
+
+
 class ProvinceFile(PackModel):
     """province.yaml."""
 
@@ -142,6 +160,7 @@ class ProvinceFile(PackModel):
     emergency_numbers: list[EmergencyNumberEntry] = Field(min_length=1)
     minimum_app_versions: MinimumVersionsEntry
     features: dict[Slug, bool] = Field(min_length=1)
+    terms: TermsEntry
     consents: list[ConsentEntry] = Field(min_length=1)
 
 

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Protocol
 from uuid import UUID
 
-from app.cases.rules import State
+from app.cases.rules import RESULTS, State
 from app.deadlines.rules import WorkingCalendar, elapsed_minutes, verdict, worked_minutes
 
 DONE = frozenset({State.RESOLVED, State.CLOSED})
@@ -59,12 +59,16 @@ class Event(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Cycle:
-    """One round of work, up to a resolution or a reopening. `breached`: it was open past a deadline in force."""
+    """One round of work, up to a resolution or a reopening. `breached`: it was open past a deadline in force.
+
+    `proposed_at`: when the result was proposed that waits for a lead's approval; the time for resolving stands still.
+    """
 
     number: int
     due_at: datetime | None
     resolved_at: datetime | None
     breached: bool
+    proposed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +124,7 @@ def facts(events: Iterable[Event], at: datetime) -> CaseFacts | None:
         received_at=known[0][0],
         verified_at=first("verify"),
         accepted_at=first("accept"),
-        first_response_at=first("message", "resolve"),
+        first_response_at=first("message", "ask", "resolve", "approve"),
         cycles=cycles,
         state=last.to_state,
         standing=standing(last.to_state, cycles, at),
@@ -143,7 +147,8 @@ def standing(state: str, cycles: Sequence[Cycle], at: datetime) -> Standing:
         on_time = due_at is not None and not any(cycle.breached for cycle in cycles)
         return Standing.ON_TIME if on_time else Standing.LATE
     if is_open(state):
-        return Standing.IN_TIME if due_at is None or verdict(due_at, at) else Standing.OVERDUE
+        until = cycles[-1].proposed_at or at
+        return Standing.IN_TIME if due_at is None or verdict(due_at, until) else Standing.OVERDUE
     return Standing(state)
 
 
@@ -161,24 +166,35 @@ def _known(events: Iterable[Event], at: datetime) -> list[tuple[datetime, Event]
 class _Round:
     due_at: datetime | None = None
     resolved_at: datetime | None = None
+    proposed_at: datetime | None = None
     breached: bool = False
 
 
 def _cycles(known: Sequence[tuple[datetime, Event]]) -> tuple[Cycle, ...]:
-    """The rounds of work. A deadline that passed while the case was open stays breached, even if it was moved later."""
+    """The rounds of work. A deadline that passed while the case was open stays breached, even if it was moved later.
+
+    A result that a lead approved was ready when it was proposed: what the approval took is not the unit's.
+    """
     rounds: dict[int, _Round] = {}
     before: Event | None = None
     for moment, event in known:
         if before is not None and is_open(before.to_state):
             held = rounds[before.cycle]
-            held.breached |= held.due_at is not None and not verdict(held.due_at, moment)
+            held.breached |= held.due_at is not None and not verdict(held.due_at, held.proposed_at or moment)
         current = rounds.setdefault(event.cycle, _Round())
         if is_open(event.to_state):
             current.due_at = event.due_at or current.due_at
-        if event.verb == "resolve":
-            current.resolved_at = moment
+        if event.to_state == State.RESOLVED and event.verb in RESULTS:
+            current.resolved_at = current.proposed_at or moment
+        if event.to_state != State.PENDING_APPROVAL:
+            current.proposed_at = None
+        elif event.verb == "propose":
+            current.proposed_at = moment
         before = event
-    return tuple(Cycle(number, each.due_at, each.resolved_at, each.breached) for number, each in sorted(rounds.items()))
+    return tuple(
+        Cycle(number, each.due_at, each.resolved_at, each.breached, each.proposed_at)
+        for number, each in sorted(rounds.items())
+    )
 
 
 # --- measures of many cases ----------------------------------------------------------------------------------------

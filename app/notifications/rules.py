@@ -84,6 +84,22 @@ TEMPLATES: Mapping[str, Template] = {
         vi="Phản ánh {reference} đã được xử lý. Vui lòng mở ứng dụng để xem kết quả, xác nhận và đánh giá.",
         en="Report {reference} has been resolved. Please open the app to see the result, confirm and rate it.",
     ),
+    "report_planned": Template(
+        vi="Phản ánh {reference} đã được đưa vào kế hoạch xử lý. Vui lòng mở ứng dụng để xem thời gian dự kiến.",
+        en="Report {reference} has been planned for. Please open the app to see for when.",
+    ),
+    "report_plan_due": Template(
+        vi="Đã đến ngày dự kiến của phản ánh {reference}; đơn vị được giao xử lý tiếp.",
+        en="The day planned for report {reference} has come; the unit takes it up again.",
+    ),
+    "report_unanswered": Template(
+        vi="Chưa nhận được bổ sung cho phản ánh {reference}; đơn vị xử lý tiếp với thông tin hiện có.",
+        en="No answer came about report {reference}; the unit goes on with what it knows.",
+    ),
+    "report_extended": Template(
+        vi="Hạn xử lý phản ánh {reference} được gia hạn. Vui lòng mở ứng dụng để xem lý do và hạn mới.",
+        en="The deadline of report {reference} was extended. Please open the app to see why and until when.",
+    ),
     "report_closed": Template(
         vi="Phản ánh {reference} đã đóng. Xin cảm ơn bạn đã góp ý.",
         en="Report {reference} has been closed. Thank you for your feedback.",
@@ -162,6 +178,10 @@ STATUS_WORDS: Mapping[str, tuple[str, str]] = {
     "report_accepted": ("đang xử lý", "in progress"),
     "report_question": ("chờ bổ sung", "needs information"),
     "report_resolved": ("đã xử lý", "resolved"),
+    "report_planned": ("có kế hoạch", "planned"),
+    "report_plan_due": ("đang xử lý", "in progress"),
+    "report_unanswered": ("đang xử lý", "in progress"),
+    "report_extended": ("gia hạn", "extended"),
     "report_closed": ("đã đóng", "closed"),
     "report_reopened": ("đang xử lý", "in progress"),
     "report_rejected": ("từ chối", "refused"),

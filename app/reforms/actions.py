@@ -18,7 +18,7 @@ from app.boundaries.queries import heir
 from app.cases.actions import SYSTEM, advance
 from app.cases.models import Case
 from app.cases.queries import place_of
-from app.cases.rules import AT_UNIT
+from app.cases.rules import HELD
 from app.core import clock
 from app.core.db import Session, transaction
 from app.core.http import Lang
@@ -297,7 +297,7 @@ def _owed(
     statement = (
         select(Case, Report)
         .join(Report, col(Report.id) == Case.report_id)
-        .where(col(Case.unit_id).in_(ended), col(Case.state).in_(AT_UNIT), col(Case.follow_attempts) < MAX_ATTEMPTS)
+        .where(col(Case.unit_id).in_(ended), col(Case.state).in_(HELD), col(Case.follow_attempts) < MAX_ATTEMPTS)
         .order_by(col(Case.id))
         .limit(limit)
         .with_for_update(of=Case, skip_locked=True)

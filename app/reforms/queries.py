@@ -11,7 +11,7 @@ from sqlmodel import col, select
 from app.boundaries.queries import boundaries_in_force, heir
 from app.cases.models import Case, CasePin
 from app.cases.queries import newest_pin, place_columns
-from app.cases.rules import AT_UNIT
+from app.cases.rules import HELD
 from app.catalog.queries import catalogue
 from app.core import clock
 from app.core.db import Session
@@ -157,7 +157,7 @@ class Shown:
 
     def _stuck(self, unit_ids: Collection[UUID]) -> list[str]:
         failed = select(Case.reference).where(
-            col(Case.unit_id).in_(unit_ids), col(Case.state).in_(AT_UNIT), col(Case.follow_attempts) > 0
+            col(Case.unit_id).in_(unit_ids), col(Case.state).in_(HELD), col(Case.follow_attempts) > 0
         )
         return list(self.session.exec(failed.order_by(Case.reference)))
 
@@ -232,7 +232,7 @@ class Shown:
             select(col(Case.unit_id), *place_columns())
             .join(ReportContent, col(ReportContent.report_id) == Case.report_id)
             .outerjoin(CasePin, newest_pin())
-            .where(col(Case.unit_id).in_(unit_ids), col(Case.state).in_(AT_UNIT))
+            .where(col(Case.unit_id).in_(unit_ids), col(Case.state).in_(HELD))
         )
         return self.session.exec(statement).all()
 

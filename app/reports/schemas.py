@@ -1,7 +1,7 @@
 """What a report looks like on the wire, and what is refused at the door."""
 
 import json
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -129,5 +129,6 @@ class PublicReportOut(BaseModel):
     received_at: datetime
     published_at: datetime
     resolved_at: datetime | None
+    planned_until: date | None = Field(description="A planned result stays visible; on this local day it returns.")
     media: list[UUID]
     after_media: list[UUID]

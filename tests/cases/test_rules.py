@@ -1,26 +1,24 @@
 """The workflow table, the chain of hashes, and the words citizens read."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.cases import rules
-from app.cases.rules import OPEN, STATES, WORKFLOW, Standing, State, Who
+from app.cases.rules import OPEN, STATES, WORKFLOW, Standing, State, Terms, Who
+from app.core.clock import LOCAL
 
 NOW = datetime(2026, 3, 2, 3, 0, tzinfo=UTC)
+TERMS = Terms(timedelta(days=10), timedelta(days=30), timedelta(days=15))
 
 
 def standing(state: str, **changes: Any) -> Standing:
     values: dict[str, Any] = {"is_published": False, "is_hidden": False, "may_be_public": True, "resolved_at": NOW}
+    values |= {"terms": TERMS}
     return Standing(state=state, **(values | changes))
-
-
-PASSED_ON = {"transfer", "hand_down", "take_back"}
-CORRECTIONS = {"move_pin", "recategorise", "set_urgency"}
 
 
 def test_one_row_decides_each_state_and_verb() -> None:
@@ -30,7 +28,9 @@ def test_one_row_decides_each_state_and_verb() -> None:
 
 def test_every_state_can_be_reached_from_submission() -> None:
     reached = {State.VERIFYING, State.ROUTING}
-    while new := {rule.target for rule in WORKFLOW if rule.source in reached and rule.target} - reached:
+    while (
+        new := {rule.target for rule in WORKFLOW if rule.source in reached and isinstance(rule.target, State)} - reached
+    ):
         reached |= new
     assert reached == set(STATES) - {State.MERGED}  # duplicates are merged by a later issue
 
@@ -40,33 +40,49 @@ def test_every_open_case_can_be_brought_to_an_end() -> None:
         assert rules.rule_for(state, "reject") is not None
 
 
-@pytest.mark.parametrize(
-    ("state", "who", "verbs"),
-    [
-        ("verifying", {Who.DISPATCHER}, {"verify", "reject", "publish"} | CORRECTIONS),
-        ("verifying", {Who.CITIZEN}, {"withdraw", "add_information", "move_pin", "recategorise"}),
-        ("routing", {Who.CITIZEN}, {"withdraw", "add_information", "move_pin", "recategorise"}),
-        ("triage", {Who.DISPATCHER}, {"assign", "reject", "publish"} | CORRECTIONS),
-        ("assigned", {Who.CITIZEN}, {"withdraw", "add_information", "move_pin", "recategorise"}),
-        ("assigned", {Who.DISPATCHER}, {"reject", "publish", "message"} | PASSED_ON | CORRECTIONS),
-        ("assigned", {Who.OFFICER}, {"accept", "return", "message"}),
-        ("assigned", {Who.LEAD}, {"accept", "return", "message"} | PASSED_ON),
-        ("accepted", {Who.OFFICER}, {"return", "start", "resolve", "message"}),
-        ("in_progress", {Who.OFFICER}, {"resolve", "message"}),
-        ("accepted", {Who.CITIZEN}, {"add_information"}),
-        ("in_progress", {Who.CITIZEN}, {"add_information"}),
-        ("in_progress", {Who.DISPATCHER}, {"reject", "publish", "message"} | PASSED_ON | CORRECTIONS),
-        ("in_progress", {Who.SYSTEM}, {"reroute", "publish", "succeed", "orphan", "reschedule"}),
-        ("resolved", {Who.CITIZEN}, {"confirm", "reopen", "rate"}),
-        ("resolved", {Who.OFFICER}, set()),
-        ("closed", {Who.CITIZEN}, {"reopen", "rate"}),
-        ("rejected", {Who.CITIZEN}, set()),
-        ("withdrawn", {Who.DISPATCHER}, set()),
-        ("assigned", set(), set()),
-    ],
-)
-def test_who_may_do_what_where(state: str, who: set[Who], verbs: set[str]) -> None:
-    assert set(rules.allowed_verbs(standing(state), who, NOW)) == verbs
+def test_what_is_offered_follows_the_state_and_what_is_open() -> None:
+    def offered(state: str, who: Who, **changes: Any) -> set[str]:
+        return set(rules.allowed_verbs(standing(state, **changes), {who}, NOW))
+
+    assert offered("in_progress", Who.OFFICER) == {"ask", "resolve", "message", "request_extension"}
+    approved = offered("in_progress", Who.OFFICER, needs_approval=True)
+    assert approved == {"ask", "propose", "message", "request_extension"}
+    assert {"resolve", "propose"} <= offered("in_progress", Who.LEAD, needs_approval=True)
+    asked = frozenset({"extension_seq"})
+    assert "request_extension" not in offered("in_progress", Who.OFFICER, open=asked)
+    assert {"grant", "deny"} <= offered("in_progress", Who.LEAD, open=asked)
+    assert not {"grant", "deny"} & offered("in_progress", Who.LEAD)
+    assert offered("assigned", Who.LEADER) == {"direct"}
+    assert offered("assigned", Who.LEADER, open=frozenset({"directive_seq"})) == {"lift"}
+    assert offered("waiting_citizen", Who.CITIZEN) == {"answer", "add_information"}
+    assert offered("closed", Who.CITIZEN) == {"reopen", "rate"}
+    assert "decline_reject" in offered("assigned", Who.DISPATCHER, open=frozenset({"rejection_seq"}))
+
+
+def test_a_refusal_is_appealed_once_and_in_time() -> None:
+    def may_appeal(**changes: Any) -> bool:
+        return "appeal" in rules.allowed_verbs(standing("rejected", **changes), {Who.CITIZEN}, NOW)
+
+    assert may_appeal(rejected_at=NOW - TERMS.appeal_within)
+    assert not may_appeal(rejected_at=NOW - TERMS.appeal_within - timedelta(seconds=1))
+    assert not may_appeal(rejected_at=NOW, has_appealed=True)
+
+
+def test_a_planned_result_stays_until_its_day_and_returns_on_it() -> None:
+    def offered(until: date | None) -> set[str]:
+        return set(rules.allowed_verbs(standing("resolved", planned_until=until), {Who.SYSTEM}, NOW))
+
+    today = NOW.astimezone(LOCAL).date()
+    assert {"close", "fall_due"} & offered(None) == {"close"}
+    assert {"close", "fall_due"} & offered(today + timedelta(days=1)) == set()
+    assert {"close", "fall_due"} & offered(today) == {"fall_due"}
+
+
+def test_a_state_and_a_verb_settle_what_is_open() -> None:
+    assert rules.settles("grant", "in_progress") == {"extension_seq"}
+    assert rules.settles("return", "triage") == {"extension_seq", "rejection_seq"}
+    assert rules.settles("resolve", "resolved") == {"extension_seq", "rejection_seq", "directive_seq"}
+    assert rules.settles("message", "in_progress") == frozenset()
 
 
 def test_publication_verbs_follow_the_flags() -> None:
@@ -79,10 +95,10 @@ def test_publication_verbs_follow_the_flags() -> None:
 
 
 def test_a_citizen_reopens_within_the_limit_and_a_dispatcher_always() -> None:
-    late = standing("closed", resolved_at=NOW - rules.REOPEN_WITHIN - timedelta(seconds=1))
+    late = standing("closed", resolved_at=NOW - TERMS.reopen_within - timedelta(seconds=1))
     assert "reopen" not in rules.allowed_verbs(late, {Who.CITIZEN}, NOW)
     assert "reopen" in rules.allowed_verbs(late, {Who.DISPATCHER}, NOW)
-    just = standing("closed", resolved_at=NOW - rules.REOPEN_WITHIN)
+    just = standing("closed", resolved_at=NOW - TERMS.reopen_within)
     assert "reopen" in rules.allowed_verbs(just, {Who.CITIZEN}, NOW)
 
 

@@ -69,6 +69,7 @@ def world() -> World:
         },
         spots=[Spot(place, box(105 + i, 21, 105.5 + i, 21.5)) for i, place in enumerate(PLACES)],
         approximate=True,
+        close_after=timedelta(days=10),
     )
 
 

@@ -12,7 +12,6 @@ from random import Random
 from typing import Literal
 from uuid import UUID
 
-from app.cases.rules import CLOSE_AFTER
 from app.catalog.rules import Category
 from app.core.clock import LOCAL
 from app.deadlines.rules import Duration, due
@@ -410,7 +409,7 @@ class _Story:
             self._rated(0.7)
             return
         self._rated(0.2)
-        self._step(resolved_at + CLOSE_AFTER + timedelta(minutes=self.rng.uniform(1, 15)), "close")
+        self._step(resolved_at + self.world.close_after + timedelta(minutes=self.rng.uniform(1, 15)), "close")
 
     def _rated(self, share: float) -> None:
         if not self._chance(share):

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from random import Random
 
 import shapely
@@ -13,6 +13,7 @@ from sqlmodel import col, select
 
 from app.boundaries.models import Boundary
 from app.boundaries.queries import boundaries_in_force
+from app.cases.queries import terms
 from app.catalog.queries import catalogue
 from app.catalog.rules import Category
 from app.core import clock
@@ -62,6 +63,7 @@ class World:
     time_to_resolve: Mapping[str, Duration]
     spots: Sequence[Spot]
     approximate: bool
+    close_after: timedelta
 
 
 def observed(session: Session, at: datetime) -> World:
@@ -78,6 +80,7 @@ def observed(session: Session, at: datetime) -> World:
         },
         spots=_spots(session, at),
         approximate=version.accuracy == "approximate",
+        close_after=terms(session).close_after,
     )
 
 
