@@ -8,8 +8,8 @@ from app.forecasts.actions import count_if_owed
 from app.identity.actions import forget_expired
 from app.media.actions import sweep_deletions, sweep_orphans
 from app.notifications.actions import end_signed_out_devices
-from app.timetables.actions import recompute_owed
 from app.proceedings.actions import fall_due, time_out
+from app.timetables.actions import recompute_owed
 from app.uploads.actions import sweep_expired, sweep_files
 from workers.celery_app import celery
 
