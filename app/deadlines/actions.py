@@ -382,8 +382,8 @@ class Subject(NamedTuple):
     seq: int
 
 
-class Moved(NamedTuple):
-    """A clock that falls due at another moment than it did."""
+class Measured(NamedTuple):
+    """A running clock as calendar and policies now have it, and as it was."""
 
     case_id: UUID
     kind: str
@@ -394,6 +394,11 @@ class Moved(NamedTuple):
     old_due_at: datetime
     due_at: datetime
     breached_at: datetime | None
+
+    @property
+    def moves(self) -> bool:
+        """Whether it falls due at another moment than it did."""
+        return self.due_at != self.old_due_at
 
 
 _OPEN_CLOCKS = """
@@ -424,8 +429,8 @@ SELECT count(*) FROM moved
 """
 
 
-def measured_anew(session: Session, subjects: Sequence[Subject], at: datetime) -> list[Moved]:
-    """Which running clocks of these cases fall due otherwise, by calendar and policies as they are now.
+def measured_anew(session: Session, subjects: Sequence[Subject], at: datetime) -> list[Measured]:
+    """All running clocks of these cases that a policy measures, by calendar and policies as they are now.
 
     Nothing is written. Each is measured from its original start, with its extensions and pauses.
     """
@@ -435,7 +440,7 @@ def measured_anew(session: Session, subjects: Sequence[Subject], at: datetime) -
     pauses: dict[tuple[UUID, str, int], list[Pause]] = defaultdict(list)
     for case_id, kind, started_seq, began, ended in connection.exec_driver_sql(_THEIR_PAUSES, asked):
         pauses[case_id, kind, started_seq].append(Pause(began, ended))
-    moved: list[Moved] = []
+    measured: list[Measured] = []
     for row in connection.exec_driver_sql(_OPEN_CLOCKS, asked):
         case_id, kind, started_seq, unit_id, policy_id, started_at, due_at, breached_at, extended = row
         subject = by_case[case_id]
@@ -450,27 +455,24 @@ def measured_anew(session: Session, subjects: Sequence[Subject], at: datetime) -
             extended=extended,
             pauses=pauses.get((case_id, kind, started_seq), ()),
         )
-        if new.due_at != due_at:
-            moved.append(
-                Moved(
-                    case_id, kind, started_seq, subject.seq, policy_id, policy.id, due_at, new.due_at, new.breached_at
-                )
-            )
-    return moved
+        measured.append(
+            Measured(case_id, kind, started_seq, subject.seq, policy_id, policy.id, due_at, new.due_at, new.breached_at)
+        )
+    return measured
 
 
 def recompute_open(
     session: Session, subjects: Sequence[Subject], *, at: datetime, actor_id: UUID | None, reason: str
-) -> list[Moved]:
-    """Measure the running clocks of a chunk of cases anew and write what moved, in one statement; returns that.
+) -> list[Measured]:
+    """Measure the running clocks of a chunk of cases anew and write what moved, in one statement; returns all of them.
 
     The deadlines before stay beside the new ones, and a breach stays a breach (deadline rules 4 and 8).
     """
-    moved = measured_anew(session, subjects, at)
-    if moved:
-        columns = {name: [getattr(each, name) for each in moved] for name in Moved._fields}
+    measured = measured_anew(session, subjects, at)
+    if moved := [each for each in measured if each.moves]:
+        columns = dict(zip(Measured._fields, map(list, zip(*moved, strict=True)), strict=True))
         execute(session, [(_MOVE, columns | {"at": at, "actor_id": actor_id, "reason": reason})])
-    return moved
+    return measured
 
 
 _BREACHES = text("""

@@ -1,6 +1,7 @@
 """Entering changes of calendar and policies, and moving the running deadlines they concern."""
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -17,7 +18,7 @@ from app.core.ids import uuid7
 from app.core.versioned import bump, undone
 from app.deadlines import actions as deadline_actions
 from app.deadlines import queries as deadlines
-from app.deadlines.actions import Moved, Subject
+from app.deadlines.actions import Measured, Subject
 from app.deadlines.models import (
     EVERYONE,
     CalendarDay,
@@ -261,6 +262,7 @@ def _preview(session: Session, at: datetime) -> list[MoveOut]:
         moves.extend(
             MoveOut(reference=references[each.case_id], clock=each.kind, due_at=each.old_due_at, new_due_at=each.due_at)
             for each in deadline_actions.measured_anew(session, _subjects(session, cases), at)
+            if each.moves
         )
     return moves
 
@@ -295,14 +297,15 @@ def recompute(session: Session, change: TimeChange, case_ids: Sequence[UUID]) ->
     """
     cases = queries.open_cases(session, case_ids, locked=True)
     at = clock.now()
-    moved = deadline_actions.recompute_open(
+    running = deadline_actions.recompute_open(
         session, _subjects(session, cases), at=at, actor_id=change.actor_id, reason=VERB
     )
+    moved = sum(each.moves for each in running)
     if moved:
-        _tell(session, cases, moved, change, at)
+        _tell(session, cases, running, change, at)
         counted = update(TimeChange).where(col(TimeChange.id) == change.id)
-        session.execute(counted.values(moved=TimeChange.moved + len(moved)))
-    return len(moved)
+        session.execute(counted.values(moved=TimeChange.moved + moved))
+    return moved
 
 
 def _subjects(session: Session, cases: Sequence[OpenCase]) -> list[Subject]:
@@ -316,12 +319,11 @@ WITH moved AS (
     SELECT * FROM unnest(
         %(id)s::uuid[], %(seq)s::int[], %(state)s::text[], %(unit_id)s::uuid[], %(commune_id)s::uuid[],
         %(cycle)s::smallint[], %(category_code)s::text[], %(urgency)s::text[], %(channel)s::text[],
-        %(due_at)s::timestamptz[], %(awaited)s::text[], %(body)s::bytea[], %(hash)s::bytea[])
-    AS m (id, seq, state, unit_id, commune_id, cycle, category_code, urgency, channel, due_at, awaited, body, hash)),
+        %(due_at)s::timestamptz[], %(act_by)s::timestamptz[], %(body)s::bytea[], %(hash)s::bytea[])
+    AS m (id, seq, state, unit_id, commune_id, cycle, category_code, urgency, channel, due_at, act_by, body, hash)),
 stands AS (
-    UPDATE case_file SET version = seq, due_at = moved.due_at, updated_at = %(at)s::timestamptz, head = hash,
-           act_by = COALESCE((SELECT min(c.due_at) FROM sla_clock c WHERE c.case_id = moved.id
-                              AND c.stopped_at IS NULL AND c.kind = ANY(string_to_array(awaited, ' '))), act_by)
+    UPDATE case_file SET version = seq, due_at = moved.due_at, act_by = moved.act_by,
+           updated_at = %(at)s::timestamptz, head = hash
     FROM moved WHERE case_file.id = moved.id),
 stays AS (
     UPDATE case_hop SET due_at = moved.due_at FROM moved WHERE case_hop.case_id = moved.id AND ended_at IS NULL),
@@ -335,7 +337,7 @@ SELECT count(*) FROM moved
 
 
 def _tell(
-    session: Session, cases: Sequence[OpenCase], moved: Sequence[Moved], change: TimeChange, at: datetime
+    session: Session, cases: Sequence[OpenCase], running: Sequence[Measured], change: TimeChange, at: datetime
 ) -> None:
     """Put moved deadlines on their cases and stays, each with the event that says so; it names the change."""
     said: dict[str, Any] = {
@@ -345,15 +347,17 @@ def _tell(
         "actor_id": change.actor_id,
         "code": str(change.id),
     }
-    resolve = {each.case_id: each.due_at for each in moved if each.kind == "resolve"}
-    concerned = {each.case_id for each in moved}
-    rows = [_row(case, said, resolve.get(case.id, case.due_at)) for case in cases if case.id in concerned]
+    due: dict[UUID, dict[str, datetime]] = defaultdict(dict)
+    for each in running:
+        due[each.case_id][each.kind] = each.due_at
+    concerned = {each.case_id for each in running if each.moves}
+    rows = [_row(case, said, due[case.id]) for case in cases if case.id in concerned]
     columns = {name: [row[name] for row in rows] for name in rows[0]}
     execute(session, [(_TELL, columns | said)])
 
 
-def _row(case: OpenCase, said: dict[str, Any], due_at: datetime | None) -> dict[str, Any]:
-    """A case after its deadlines moved, with the event hashed onto its chain."""
+def _row(case: OpenCase, said: dict[str, Any], due: Mapping[str, datetime]) -> dict[str, Any]:
+    """A case after its deadlines moved, with the event hashed onto its chain; `due` holds all of its running clocks."""
     event = said | {
         "case_id": case.id,
         "seq": case.version + 1,
@@ -365,14 +369,14 @@ def _row(case: OpenCase, said: dict[str, Any], due_at: datetime | None) -> dict[
         "category_code": case.category_code,
         "urgency": case.urgency,
         "channel": case.channel,
-        "due_at": due_at,
+        "due_at": due.get("resolve", case.due_at),
     }
     body = canonical(event)
     columns = ("seq", "unit_id", "commune_id", "cycle", "category_code", "urgency", "channel", "due_at")
     return {name: event[name] for name in columns} | {
         "id": case.id,
         "state": case.state,
-        "awaited": " ".join(AWAITED.get(State(case.state), ())),
+        "act_by": min((due[kind] for kind in AWAITED.get(State(case.state), ()) if kind in due), default=case.act_by),
         "body": body,
         "hash": link(bytes(case.head), body),
     }

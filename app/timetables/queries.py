@@ -35,6 +35,7 @@ class OpenCase(NamedTuple):
     unit_id: UUID | None
     commune_id: UUID | None
     due_at: datetime | None
+    act_by: datetime
     head: bytes
 
 
