@@ -9,7 +9,7 @@ from sqlmodel import col, select
 from app.cases.actions import Actor, advance
 from app.cases.models import Case, CaseEvent
 from app.cases.queries import standing
-from app.cases.rules import State, Who, allowed_verbs
+from app.cases.rules import State, Who, allowed_verbs, explain
 from app.core import clock
 from app.core.db import Session
 from app.core.errors import DomainError
@@ -63,6 +63,8 @@ def codes(chance: random.Random, moment: datetime) -> dict[str, str]:
 
 def compare(session: Session, case: Case) -> None:
     events = session.exec(select(CaseEvent).where(CaseEvent.case_id == case.id).order_by(col(CaseEvent.seq))).all()
+    told = [event.model_dump() for event in events[1:]]
+    assert explain([events[0].model_dump() | {"verb": "submit"}, *told]) is None
     clocks = [each for each in clocks_of(session, case.id) if each.kind == "resolve"]
     for moment in (case.updated_at, case.updated_at + timedelta(days=4)):
         found = facts(events, moment)
