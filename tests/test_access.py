@@ -125,6 +125,8 @@ ROUTES: dict[str, Route] = {
     "get_case": Route(READERS),
     "get_case_by_reference": Route(READERS),
     "get_duplicates": Route(READERS),
+    "merge_case": Route(MOVERS, REASON | {"into": ID}),
+    "unmerge_case": Route(MOVERS, REASON),
     "get_result_warnings": Route(READERS),
     "list_departures": Route(STAFF),
     "search_cases": Route(STAFF, query="?q=ho+ga"),

@@ -17,16 +17,21 @@ from sqlalchemy import text
 
 from app.cases.rules import (
     ALL,
+    AT_UNIT,
     BODY_FIELDS,
     DONE,
+    FOLLOWED,
     HELD,
     HOP_OUTCOMES,
     NEW_CYCLE,
     ONCE_A_CYCLE,
     OPENS,
+    RUN_ON,
     Document,
     Pin,
+    Rule,
     State,
+    came_from,
     commit_to,
     explain,
     outcome_of,
@@ -76,6 +81,15 @@ _COUNTED = {
     "cases without event 1": """SELECT id FROM case_file WHERE NOT EXISTS
                                 (SELECT FROM case_event WHERE case_id = case_file.id AND seq = 1)""",
     "events without a case": "SELECT DISTINCT case_id FROM case_event WHERE case_id NOT IN (SELECT id FROM case_file)",
+    "duplicates of a duplicate": """SELECT case_file.id FROM case_file JOIN case_file survivor
+                                    ON survivor.id = case_file.merged_into WHERE survivor.merged_into IS NOT NULL""",
+    "cases with a wrong number of supporters": """SELECT id FROM case_file WHERE supporters <> (
+        SELECT count(*) FROM (
+            SELECT account_id FROM case_support WHERE case_id IN (
+                SELECT joined.id FROM case_file joined WHERE case_file.id IN (joined.id, joined.merged_into))
+            UNION SELECT report.account_id FROM case_file joined JOIN report ON report.id = joined.report_id
+            WHERE joined.merged_into = case_file.id
+            EXCEPT SELECT report.account_id FROM report WHERE report.id = case_file.report_id) AS follower)""",
     "two cases of one report": "SELECT report_id FROM case_file GROUP BY report_id HAVING count(*) > 1",
     "open cases of a unit without a stay there": f"""SELECT id FROM case_file
         WHERE state IN ({", ".join(f"'{state}'" for state in HELD)})
@@ -203,6 +217,7 @@ class _Told:
     published_at: datetime | None = None
     hidden_at: datetime | None = None
     rejected_at: datetime | None = None
+    merged_at: datetime | None = None
     has_appealed: bool = False
     state_before: str | None = None
     outcome: str | None = None
@@ -255,8 +270,8 @@ class _Told:
 
     def _moves(self, event: Row) -> None:
         """What came of the case, and what is asked of somebody."""
-        if event["from_state"] != event["to_state"]:
-            self.state_before = event["from_state"]
+        if self.last:
+            self.state_before = came_from(event["from_state"], event["to_state"], self.state_before)
         if (column := OPENS.get(event["verb"])) is not None:
             self.asked[column] = event["seq"]
         self.asked |= dict.fromkeys(settles(event["verb"], event["to_state"]))
@@ -280,6 +295,8 @@ class _Told:
                 self.hidden_at = None
             case "rate":
                 self.rating = event["code"].partition(":")[0]
+            case "merge":
+                self.merged_at = event["at"]
             case "reject":
                 self.reject_code, self.rejected_at = event["code"], event["at"]
             case "move_pin":
@@ -298,7 +315,8 @@ class _Told:
                 staying["due_at"] = event["due_at"]
             if event["verb"] in HOP_OUTCOMES:
                 staying |= {"ended_at": event["at"], "outcome": HOP_OUTCOMES[event["verb"]]}
-        if event["verb"] == "succeed" or (rule is not None and rule.target == State.ASSIGNED):
+        returns = event["verb"] == "unmerge" and event["to_state"] in AT_UNIT
+        if event["verb"] == "succeed" or returns or (rule is not None and rule.target == State.ASSIGNED):
             self.hops.append(
                 {
                     "started_seq": event["seq"],
@@ -306,7 +324,7 @@ class _Told:
                     "unit_id": event["unit_id"],
                     "received_at": event["at"],
                     "due_at": event["due_at"],
-                    "accepted_at": None,
+                    "accepted_at": event["at"] if returns and event["to_state"] != State.ASSIGNED else None,
                     "ended_at": None,
                     "outcome": None,
                 }
@@ -318,9 +336,8 @@ class _Told:
         for running in self.clocks:
             if running["stopped_at"] is None and (stops == ALL or running["kind"] in stops):
                 running["stopped_at"] = event["at"]
-        for running in reversed(self.clocks):
-            if rule and running["kind"] in rule.reinstates and running["cycle"] == self.cycle:
-                running["stopped_at"] = None
+        if rule:
+            self._reinstate(event, rule)
         starts = rule.starts if rule else ("verify",) if event["to_state"] == State.VERIFYING else ()
         for kind in starts:
             known = [running for running in self.clocks if (running["kind"], running["cycle"]) == (kind, self.cycle)]
@@ -335,6 +352,18 @@ class _Told:
                     "stopped_at": None,
                 }
             )
+
+    def _reinstate(self, event: Row, rule: Rule) -> None:
+        """What a move puts back, of a merge what it stopped and the work of what goes back to its unit."""
+        kinds = rule.reinstates
+        if kinds == ALL:
+            stopped = {each["kind"] for each in self.clocks if each["stopped_at"] == self.merged_at}
+            stopped |= {"resolve"} if event["to_state"] in AT_UNIT else set()
+            kinds = tuple(kind for kind in RUN_ON if kind in stopped)
+        for kind in kinds:
+            runs = [each for each in self.clocks if (each["kind"], each["cycle"]) == (kind, self.cycle)]
+            for last in runs[-1:]:
+                last["stopped_at"] = None
 
     def expected_clocks(self) -> list[dict[str, Any]]:
         """In the order in which they are read."""
@@ -400,7 +429,7 @@ def _messages(events: Sequence[Row], messages: Sequence[Row]) -> Iterator[str]:
     """One message for every event that owes one, and no other."""
     owing = ((event, tells(event["verb"], event["actor_kind"], event["code"])) for event in events)
     owed = sorted((f"{event['case_id']}:{event['seq']}", template) for event, template in owing if template)
-    found = sorted((row["dedupe_key"], row["template"]) for row in messages)
+    found = sorted((row["dedupe_key"], row["template"]) for row in messages if row["template"] != FOLLOWED)
     if owed != found:
         yield f"messages owed by events: {len(owed)}, found: {len(found)}, or of another kind"
 

@@ -97,6 +97,7 @@ class Owed:
     accuracy_m: float | None
     confirmed_id: UUID | None
     asset_id: UUID | None
+    supporters: int
     unit_id: UUID | None = None
     commune_id: UUID | None = None
 
@@ -163,26 +164,29 @@ def advance(
     note: str | None = None,
     pin: Pin | None = None,
     document: Document | None = None,
+    into_id: UUID | None = None,
 ) -> int:
     """Move a locked case by one row of the workflow table: state, clocks, hops, event, message owed. Returns the seq.
 
     Refuses what the table does not allow with 409 and the actions that are allowed. `note`, `pin` and `document` are
     kept in erasable rows to which the event commits. The `code` of a grant is how many working days are given, that of
-    a directive the moment by which it is due.
+    a directive the moment by which it is due. `into_id` is the surviving case of a merge.
     """
     at = clock.now()
     rule = _allowed_rule(case, queries.standing(session, case, report), verb, actor, at)
     case.version += 1
     if verb in rules.NEW_CYCLE:
         unit_id = _begin_cycle(session, case, verb)
+    elif verb == "unmerge" and case.unit_id is not None:
+        unit_id = _successor(session, case)
     _move_clocks(session, case, rule, actor, unit_id or case.unit_id, at, code)
     if rule.replans:
         _replan(session, case, rule, actor, at)
     _move_hops(session, case, rule, unit_id, at)
-    _enter(case, rule, at, code)
+    _enter(case, rule, at, code, into_id)
     case.updated_at = at
     _chain(session, case, rule, actor, at, code, note, pin, document)
-    if rule.target == State.ROUTING:
+    if case.state == State.ROUTING != rule.source:
         db.owe(session, "routing")
     if template := rules.tells(verb, actor.kind, code):
         notifications.owe_with(
@@ -193,6 +197,8 @@ def advance(
             params={"reference": case.reference, "status": case.state},
             dedupe_key=f"{case.id}:{case.version}",
         )
+    if verb in rules.FOLLOWERS_HEAR and case.supporters:
+        _tell_followers(session, case)
     return case.version
 
 
@@ -203,6 +209,19 @@ def _successor(session: Session, case: Case) -> UUID | None:
     """
     assert case.unit_id is not None
     return boundaries.heir(session, case.unit_id, queries.place_of(session, case), clock.local_day(clock.now()))
+
+
+def _tell_followers(session: Session, case: Case | Owed) -> None:
+    """Owe those with the same problem a word: where the case stands, never what was written to its reporter."""
+    for account_id in queries.followers(session, case.id):
+        notifications.owe_with(
+            session,
+            rules.FOLLOWED,
+            account_id=account_id,
+            case_id=case.id,
+            params={"reference": case.reference, "status": case.state},
+            dedupe_key=f"{case.id}:{case.version}:{account_id}",
+        )
 
 
 def _allowed_rule(case: Case | Owed, standing: rules.Standing, verb: str, actor: Actor, at: datetime) -> rules.Rule:
@@ -244,7 +263,7 @@ def _move_clocks(  # noqa: PLR0917 - what a row of the table needs to know
         deadline_actions.stop_all(session, case.id, at)
     elif rule.stops:
         deadline_actions.stop(session, case_id=case.id, kinds=rule.stops, at=at)
-    moved += [deadline_actions.reinstate(session, kind=kind, **now) for kind in rule.reinstates]
+    moved += [deadline_actions.reinstate(session, kind=kind, **now) for kind in _run_on(session, case, rule)]
     moved += [deadline_actions.pause(session, kind=kind, reason=rule.verb, **now) for kind in rule.pauses]
     for kind in rule.extends:
         minutes = int(code or 0) * WORKING_DAY
@@ -253,7 +272,21 @@ def _move_clocks(  # noqa: PLR0917 - what a row of the table needs to know
     for each in moved:
         if each is not None and each.kind == "resolve":
             case.due_at = each.due_at
+    if rule.reinstates == ALL:
+        due = {each.kind: each.due_at for each in moved if each is not None}
+        awaited = rules.AWAITED.get(State(rules.goal(rule, case.state_before)), ())
+        case.act_by = min((due[kind] for kind in awaited if kind in due), default=at)
     _start_clocks(session, case, rule, unit_id, at, code)
+
+
+def _run_on(session: Session, case: Case, rule: rules.Rule) -> Sequence[ClockKind]:
+    """The kinds of clocks that a move puts back; who works on it again has to resolve it, whatever was proposed."""
+    if rule.reinstates != ALL:
+        return rule.reinstates
+    kinds = queries.stopped_by_merge(session, case)
+    if rules.goal(rule, case.state_before) in rules.AT_UNIT:
+        kinds.add("resolve")
+    return [kind for kind in rules.RUN_ON if kind in kinds]
 
 
 def _start_clocks(  # noqa: PLR0917 - the same
@@ -336,7 +369,8 @@ def _move_hops(session: Session, case: Case, rule: rules.Rule, unit_id: UUID | N
             session.flush()
     if rule.verb in ("return", "reroute", "orphan"):
         case.unit_id = None
-    if rule.target == State.ASSIGNED or rule.verb == "succeed":
+    goal = rules.goal(rule, case.state_before)
+    if rule.target == State.ASSIGNED or rule.verb == "succeed" or (rule.verb == "unmerge" and goal in rules.AT_UNIT):
         case.unit_id, case.suggested_id = unit_id or case.unit_id, None
         assert case.unit_id is not None
         session.add(
@@ -347,15 +381,17 @@ def _move_hops(session: Session, case: Case, rule: rules.Rule, unit_id: UUID | N
                 unit_id=case.unit_id,
                 received_at=at,
                 due_at=case.due_at,
+                accepted_at=at if rule.verb == "unmerge" and goal != State.ASSIGNED else None,
             )
         )
 
 
-def _enter(case: Case, rule: rules.Rule, at: datetime, code: str | None) -> None:
+def _enter(case: Case, rule: rules.Rule, at: datetime, code: str | None, into_id: UUID | None) -> None:
     """Note on the case where the move leads, what came of it and what is asked, or settled, by it."""
     state = State(rules.goal(rule, case.state_before))
     if state != case.state:
-        case.state_before = case.state
+        case.state_before = rules.came_from(case.state, state, case.state_before)
+        case.merged_into = into_id
         case.rejected_at = at if state == State.REJECTED else None
         _stand(case, state, at)
     if state == State.RESOLVED and rule.target == state:
@@ -436,7 +472,7 @@ def _event(  # noqa: PLR0917 - everything one event holds
 _CLAIM = f"""
 WITH c AS MATERIALIZED (
     SELECT id, reference, category_code, urgency, channel, state, version, cycle, received_at, published_at, hidden_at,
-           act_by, due_at, resolved_at, head, report_id, pin_seq,
+           act_by, due_at, resolved_at, head, report_id, pin_seq, supporters,
            CASE WHEN commune_confirmed THEN commune_id END AS confirmed_id
     FROM case_file WHERE {rules.OWED_ROUTING} {{chosen}}
     ORDER BY received_at LIMIT %(limit)s::int FOR UPDATE SKIP LOCKED)
@@ -444,7 +480,7 @@ SELECT c.id, c.reference, c.category_code, c.urgency, c.channel, c.state, c.vers
        c.published_at, c.hidden_at, c.act_by, c.due_at, c.resolved_at, c.head, c.report_id,
        r.account_id, r.visibility, r.request_id, t.stated_unit_id, COALESCE(p.lat, t.lat), COALESCE(p.lon, t.lon),
        COALESCE(p.accuracy_m, t.accuracy_m), c.confirmed_id,
-       CASE WHEN c.pin_seq IS NULL THEN t.asset_id END
+       CASE WHEN c.pin_seq IS NULL THEN t.asset_id END, c.supporters
 FROM c JOIN report r ON r.id = c.report_id JOIN report_content t ON t.report_id = c.report_id
      LEFT JOIN case_pin p ON p.case_id = c.id AND p.seq = c.pin_seq
 ORDER BY c.received_at
@@ -548,6 +584,8 @@ def _move_owed(session: Session, move: Routed, at: datetime, rows: dict[str, lis
         key = f"{case.id}:{case.version}"
         _append(rows, _TOLD, (ids.uuid7(), key, case.account_id, case.id, template, json.dumps(params)))
         db.owe(session, "notifications")
+    if verb in rules.FOLLOWERS_HEAR and case.supporters:
+        _tell_followers(session, case)
 
 
 _MOVED = (
@@ -577,11 +615,22 @@ def act(
     note: str | None = None,
     pin: Pin | None = None,
     document: Document | None = None,
+    into_id: UUID | None = None,
 ) -> int:
     """`advance` in the name of somebody who sees the case; returns the seq of the event."""
     actor = Actor(viewer.kind, viewer.account_id, seen.capacities)
     return advance(
-        session, seen.case, seen.report, verb, actor, unit_id=unit_id, code=code, note=note, pin=pin, document=document
+        session,
+        seen.case,
+        seen.report,
+        verb,
+        actor,
+        unit_id=unit_id,
+        code=code,
+        note=note,
+        pin=pin,
+        document=document,
+        into_id=into_id,
     )
 
 

@@ -281,6 +281,9 @@ def get_case(case_id: UUID, request: Request, staff: Staff, session: Db, lang: L
     return _conditional(request, response, Views(session, lang).case(seen))
 
 
+IfMatch = Annotated[str | None, Header(description="ETag of the case as the caller saw it.")]
+
+
 class HeldCase:
     """A case locked for a move: visible to the caller, and in the version the caller saw."""
 
@@ -291,7 +294,7 @@ class HeldCase:
         session: Db,
         lang: Language,
         response: Response,
-        if_match: Annotated[str | None, Header(description="ETag of the case as the caller saw it.")] = None,
+        if_match: IfMatch = None,
     ) -> None:
         self.session, self.staff, self.lang, self._response = session, staff, lang, response
         self.seen = queries.case_for_staff(session, staff, case_id, lock=True)

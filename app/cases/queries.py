@@ -31,6 +31,7 @@ from app.cases.schemas import (
     ReportOut,
     StepOut,
     SupersededOut,
+    SurvivorOut,
     UnitOut,
 )
 from app.catalog.queries import catalogue
@@ -103,6 +104,7 @@ def standing(session: Session, case: Case, report: Report) -> Standing:
         planned_until=case.planned_until,
         rejected_at=case.rejected_at,
         has_appealed=case.has_appealed,
+        has_duplicates=case.supporters > 0 and duplicates_of(session, case.id) != [],
         open=frozenset(column for column in rules.OPENS.values() if getattr(case, column) is not None),
     )
 
@@ -166,6 +168,19 @@ def _one(session: Session, where: ColumnElement[bool], *, lock: bool) -> tuple[C
     if row is None:
         raise NOT_FOUND.error()
     return row
+
+
+def duplicates_of(session: Session, case_id: UUID) -> list[str]:
+    """The references of the cases merged into this one, the oldest first."""
+    merged = select(Case.reference).where(Case.merged_into == case_id)
+    return list(session.exec(merged.order_by(col(Case.received_at), col(Case.id))))
+
+
+def stopped_by_merge(session: Session, case: Case) -> set[str]:
+    """The kinds of clocks that the latest merge of a case stopped."""
+    merged = select(func.max(CaseEvent.at)).where(CaseEvent.case_id == case.id, CaseEvent.verb == "merge")
+    at = session.exec(merged).one()
+    return {each.kind for each in clocks_of(session, case.id) if each.stopped_at == at}
 
 
 _FOLLOWERS = text("""
@@ -471,6 +486,7 @@ class Views:
             address=content.address,
             place_text=content.place_text,
             asset=session.get_one(Asset, content.asset_id).code if content.asset_id else None,
+            merged_into=self._survivors([case]).get(case.id),
             suggested=self.unit(case.suggested_id),
             commune_confirmed=case.commune_confirmed,
             candidates=[unit for each in case.candidate_ids if (unit := self.unit(each))],
@@ -503,6 +519,7 @@ class Views:
         after_media = _after_media(self.session, case_ids, public_only=not mine)
         events = history(self.session, case_ids)
         pins = newest_pins(self.session, [seen.case for seen in page]) if mine else {}
+        survivors = self._survivors([seen.case for seen in page])
         return [
             self._report(
                 seen,
@@ -511,6 +528,7 @@ class Views:
                 media=media.get(seen.report.id, []),
                 after_media=after_media.get(seen.case.id, []),
                 events=events[seen.case.id],
+                survivor=survivors.get(seen.case.id),
                 mine=mine,
             )
             for seen in page
@@ -535,6 +553,7 @@ class Views:
         media: list[UUID],
         after_media: list[UUID],
         events: Sequence[tuple[CaseEvent, str | None]],
+        survivor: SurvivorOut | None,
         mine: bool,
     ) -> ReportOut:
         case, report = seen.case, seen.report
@@ -562,6 +581,7 @@ class Views:
             planned_until=case.planned_until,
             question=_question(case, events) if mine else None,
             rejection=self._rejection(case.reject_code),
+            merged_into=survivor,
             rating=case.rating if mine else None,
             media=media,
             after_media=after_media,
@@ -620,6 +640,18 @@ class Views:
             "route_reason": case.route_reason,
             "version": case.version,
         }
+
+    def _survivors(self, page: Sequence[Case]) -> dict[UUID, SurvivorOut]:
+        """Where the duplicates of a page are followed up, by their own ids."""
+        wanted = {case.merged_into for case in page if case.merged_into is not None}
+        if not wanted:
+            return {}
+        rows = self.session.exec(select(Case.id, Case.reference, Case.state).where(col(Case.id).in_(wanted)))
+        found = {
+            case_id: SurvivorOut(reference=reference, status=state, status_text=rules.citizen_word(state, self.lang))
+            for case_id, reference, state in rows
+        }
+        return {case.id: found[case.merged_into] for case in page if case.merged_into is not None}
 
     def _rejection(self, code: str | None) -> RejectOut | None:
         known = self.catalogue.reject(code) if code else None

@@ -71,6 +71,8 @@ AWAITED: Mapping[State, tuple[ClockKind, ...]] = {
 }
 # A cycle has one clock of each of these; of the others every event that starts one starts its own.
 ONCE_A_CYCLE: tuple[ClockKind, ...] = ("first_response", "resolve")
+# What runs on once a merge is taken back; a question, an approval and a directive have lapsed.
+RUN_ON: tuple[ClockKind, ...] = ("verify", "accept", "first_response", "resolve")
 ALL: Literal["all"] = "all"
 BEFORE: Literal["before"] = "before"
 
@@ -79,7 +81,8 @@ BEFORE: Literal["before"] = "before"
 class Rule:
     """One allowed move. `target` None keeps the state, BEFORE goes back to the one the case came from.
 
-    What becomes of the clocks: `pauses` and `resumes`, `starts` and `stops`; `reinstates`: a stopped one runs on;
+    What becomes of the clocks: `pauses` and `resumes`, `starts` and `stops`; `reinstates`: a stopped one runs on,
+    ALL: those of `RUN_ON` that the merge stopped;
     `extends` gives time; `replans` measures the running ones anew (deadline rule 4).
     """
 
@@ -91,7 +94,7 @@ class Rule:
     stops: tuple[ClockKind, ...] | Literal["all"] = ()
     pauses: tuple[ClockKind, ...] = ()
     resumes: tuple[ClockKind, ...] = ()
-    reinstates: tuple[ClockKind, ...] = ()
+    reinstates: tuple[ClockKind, ...] | Literal["all"] = ()
     extends: tuple[ClockKind, ...] = ()
     replans: bool = False
 
@@ -155,6 +158,9 @@ WORKFLOW: tuple[Rule, ...] = (
     *_rule(DONE,                         "fall_due",          S.ASSIGNED,         {W.SYSTEM},             starts=ASSIGN_CLOCKS),
     *_rule(OPEN,                         "reject",            S.REJECTED,         {W.DISPATCHER},         stops=ALL),
     *_rule(S.REJECTED,                   "appeal",            S.VERIFYING,        {W.CITIZEN},            starts=("verify",)),
+    # What was asked or proposed lapses; the clocks that the merge stopped run on where it is taken back.
+    *_rule(OPEN,                         "merge",             S.MERGED,           {W.DISPATCHER, W.LEAD}, stops=ALL),
+    *_rule(S.MERGED,                     "unmerge",           BEFORE,             {W.DISPATCHER, W.LEAD}, reinstates=ALL),
     *_rule(UNACCEPTED,                   "withdraw",          S.WITHDRAWN,        {W.CITIZEN},            stops=ALL),
     # What was corrected sends the case elsewhere.
     *_rule((S.TRIAGE, *HELD),            "reroute",           S.ROUTING,          {W.SYSTEM},             stops=("accept",)),
@@ -201,6 +207,7 @@ HOP_OUTCOMES = {
     "resolve": "resolved",
     "approve": "resolved",
     "reject": "rejected",
+    "merge": "merged",
     "withdraw": "withdrawn",
 }
 
@@ -214,6 +221,7 @@ DEPARTURES: Mapping[str, tuple[str, str]] = {
     "succeeded": ("Đơn vị kế thừa tiếp nhận", "Taken over by the unit that followed"),
     "unit_ended": ("Đơn vị kết thúc hoạt động, chờ phân công", "The unit ended; to be assigned"),
     "rejected": ("Đã từ chối", "Refused"),
+    "merged": ("Đã gộp vào hồ sơ trùng", "Merged into another case"),
     "withdrawn": ("Người dân đã rút", "Withdrawn by the citizen"),
 }
 
@@ -254,10 +262,17 @@ NOTIFIES = {
     "fall_due": "report_plan_due",
     "reopen": "report_reopened",
     "reject": "report_rejected",
+    "merge": "report_merged",
+    "unmerge": "report_unmerged",
     "recategorise": "report_recategorised",
     "set_urgency": "report_urgency_set",
     "reroute": "report_rerouted",
 }
+
+
+# What the others with the same problem are told of as well; words and questions are for the reporter alone.
+FOLLOWERS_HEAR = frozenset({"assign", "resolve", "approve", "reject", "reopen", "fall_due"})
+FOLLOWED = "report_followed"
 
 
 def tells(verb: str, actor_kind: str, code: str | None = None) -> str | None:
@@ -322,6 +337,15 @@ def goal(rule: Rule, before: str | None) -> str:
     return (rule.target or rule.source).value
 
 
+def came_from(source: str, target: str, known: str | None) -> str | None:
+    """The state that BEFORE means to a case that goes from `source` to `target`; `known`: what it meant until then.
+
+    A duplicate that is told apart again goes back to work: what was asked or proposed meanwhile has lapsed.
+    """
+    lapses = target == S.MERGED and source in (S.WAITING_CITIZEN, S.PENDING_APPROVAL)
+    return known if source == target or lapses else source
+
+
 def supersedes(verb: str) -> bool:
     """Whether a move gives running clocks another deadline than they had, which stays beside it."""
     return any(rule.replans or rule.extends for rule in WORKFLOW if rule.verb == verb)
@@ -340,7 +364,8 @@ class Terms:
 class Standing:
     """What of a case, besides its state, decides on moves.
 
-    `needs_approval`: its category wants a lead's word on results. `open`: the columns of `OPENS` that name an event.
+    `needs_approval`: its category wants a lead's word on results. `has_duplicates`: other people's
+    reports were merged into it. `open`: the columns of `OPENS` that name an event.
     """
 
     state: str
@@ -353,6 +378,7 @@ class Standing:
     planned_until: date | None = None
     rejected_at: datetime | None = None
     has_appealed: bool = False
+    has_duplicates: bool = False
     open: frozenset[str] = frozenset()
 
 
@@ -394,6 +420,8 @@ _CONDITIONS: Mapping[str, Condition] = {
     "unhide": lambda case, _who, _now: case.is_published and case.is_hidden and case.may_be_public,
     "resolve": lambda case, who, _now: not case.needs_approval or W.LEAD in who,
     "propose": lambda case, _who, _now: case.needs_approval,
+    # Somebody else's report would go down with it.
+    "withdraw": lambda case, _who, _now: not case.has_duplicates,
     "reopen": lambda case, who, now: W.DISPATCHER in who or _is_within(case.resolved_at, case.terms.reopen_within, now),
     "appeal": lambda case, _who, now: (
         not case.has_appealed and _is_within(case.rejected_at, case.terms.appeal_within, now)
@@ -518,8 +546,7 @@ def explain(events: Sequence[Mapping[str, Any]]) -> str | None:
             rule = rule_for(state, event["verb"])
             if rule is None or goal(rule, before) != event["to_state"]:
                 return f"event {event['seq']}: {state} -{event['verb']}-> {event['to_state']} is not in the table"
-        if event["to_state"] != state:
-            before = state
+            before = came_from(state, event["to_state"], before)
         state = event["to_state"]
     return None
 

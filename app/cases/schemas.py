@@ -169,6 +169,14 @@ class RejectOut(BaseModel):
     turn_to: str
 
 
+class SurvivorOut(BaseModel):
+    """The case that a duplicate is followed up with: its reference and where it stands, nothing of what it says."""
+
+    reference: str
+    status: str
+    status_text: str
+
+
 class ReportOut(BaseModel):
     """A report with the standing of its case. What only its author may read is null for everybody else."""
 
@@ -194,6 +202,7 @@ class ReportOut(BaseModel):
     planned_until: date | None = Field(description="A planned result stays visible; on this local day it returns.")
     question: str | None = Field(description="What the unit needs to know, while the status is waiting_citizen.")
     rejection: RejectOut | None
+    merged_into: SurvivorOut | None
     rating: str | None
     media: list[UUID]
     after_media: list[UUID]
@@ -337,6 +346,7 @@ class CaseOut(CaseRow):
     address: str | None
     place_text: str | None
     asset: str | None = Field(description="The code on the sticker that was scanned.")
+    merged_into: SurvivorOut | None
     suggested: UnitOut | None
     commune_confirmed: bool
     candidates: list[UnitOut]

@@ -3,13 +3,14 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Response
 
 from app.boundaries.queries import check_location
 from app.cases import queries as cases
-from app.cases.api import canonical
+from app.cases.api import HeldCase, IfMatch, canonical
 from app.cases.queries import Views
 from app.cases.rules import Pin
+from app.cases.schemas import CaseOut, ReasonIn
 from app.core import clock, limits
 from app.core.db import Db
 from app.core.http import Language
@@ -19,6 +20,7 @@ from app.duplicates.rules import Said
 from app.duplicates.schemas import (
     DuplicatesOut,
     LikelyOut,
+    MergeIn,
     ProposedOut,
     SimilarIn,
     SimilarOut,
@@ -119,8 +121,50 @@ def get_duplicates(case_id: UUID, staff: Staff, session: Db, lang: Language) -> 
             )
             for each in queries.likely(session, staff, seen)
         ],
+        merged=cases.duplicates_of(session, seen.case.id),
         recurs=[case.reference for case in queries.recurring(session, staff, seen)],
     )
+
+
+class HeldForMerge(HeldCase):
+    """A case about to be merged, locked with the one that is to survive."""
+
+    def __init__(
+        self,
+        case_id: UUID,
+        body: MergeIn,
+        staff: Staff,
+        session: Db,
+        lang: Language,
+        response: Response,
+        if_match: IfMatch = None,
+    ) -> None:
+        self.body, self.into_id = body, actions.lock_together(session, case_id, body.into)
+        super().__init__(case_id, staff, session, lang, response, if_match)
+
+
+class HeldDuplicate(HeldCase):
+    """A duplicate about to be told apart again, locked with its survivor."""
+
+    def __init__(
+        self, case_id: UUID, staff: Staff, session: Db, lang: Language, response: Response, if_match: IfMatch = None
+    ) -> None:
+        actions.lock_together(session, case_id, case_id)
+        super().__init__(case_id, staff, session, lang, response, if_match)
+
+
+@router.post("/cases/{case_id}/merge", operation_id="merge_case", summary="Gộp hồ sơ trùng", tags=["cases"])
+def merge_case(held: Annotated[HeldForMerge, Depends()]) -> CaseOut:
+    """Say that the case is the same problem as another one, which survives; its people follow that one from now on."""
+    actions.merge(held.session, held.staff, held.seen, held.into_id, held.body.reason)
+    return held.shown()
+
+
+@router.post("/cases/{case_id}/unmerge", operation_id="unmerge_case", summary="Tách hồ sơ", tags=["cases"])
+def unmerge_case(held: Annotated[HeldDuplicate, Depends()], body: ReasonIn) -> CaseOut:
+    """Say that the case is no duplicate after all: it stands where it stood, and its clocks run on."""
+    actions.unmerge(held.session, held.staff, held.seen, body.reason)
+    return held.shown()
 
 
 @router.get(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, TextClause, and_, text
+from sqlalchemy import ColumnElement, TextClause, and_, func, text
 from sqlmodel import col, select
 
 from app.cases import policy as case_policy
@@ -163,6 +163,33 @@ def _near(
         for found, report, content, moved in session.exec(statement)
         if (at := moved or cases.said_place(content)) is not None
     ]
+
+
+# --- duplicates ----------------------------------------------------------------------------------------------------
+
+
+def came_along(session: Session, survivor_id: UUID, reference: str) -> set[UUID]:
+    """The duplicates of a survivor that came to it with another one: they had been merged into that one before.
+
+    Each merge names in its event what the case was judged the same as; that is kept whatever follows.
+    """
+    latest = (
+        select(CaseEvent.case_id, func.max(CaseEvent.seq).label("seq"))
+        .join(Case, col(Case.id) == CaseEvent.case_id)
+        .where(Case.merged_into == survivor_id, CaseEvent.verb == "merge")
+        .group_by(col(CaseEvent.case_id))
+        .subquery()
+    )
+    judged = session.exec(
+        select(Case.id, Case.reference, CaseEvent.code)
+        .join(CaseEvent, col(CaseEvent.case_id) == Case.id)
+        .join(latest, and_(latest.c.case_id == CaseEvent.case_id, latest.c.seq == CaseEvent.seq))
+    ).all()
+    found, named = set[UUID](), {reference}
+    while fresh := [(each, own) for each, own, code in judged if code in named and each not in found]:
+        found |= {each for each, _ in fresh}
+        named |= {own for _, own in fresh}
+    return found
 
 
 # --- closures for show ---------------------------------------------------------------------------------------------

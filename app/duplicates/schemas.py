@@ -5,6 +5,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from app.cases.schemas import Reason
 from app.core.errors import Problem
 from app.reports.schemas import (
     DESCRIPTION_MAX,
@@ -29,6 +30,23 @@ NOT_OPEN = Problem(
         "Phản ánh này đã được xử lý hoặc đã kết thúc. Nếu sự việc vẫn còn, vui lòng gửi một phản ánh mới.",
     ),
     en=("No longer open", "This report has been dealt with. If the problem is still there, send a new report."),
+)
+
+
+MERGE_INTO_ITSELF = Problem(
+    "merge_into_itself",
+    409,
+    vi=("Không thể gộp vào chính nó", "Hồ sơ này là hồ sơ chính của hồ sơ được chọn. Vui lòng chọn một hồ sơ khác."),
+    en=("Merged into itself", "This case is the survivor of the one named. Choose another one."),
+)
+NOT_A_SURVIVOR = Problem(
+    "not_a_survivor",
+    409,
+    vi=(
+        "Không thể gộp vào hồ sơ này",
+        "Hồ sơ được chọn đã kết thúc hoặc vừa được gộp đi nơi khác. Vui lòng tải lại rồi chọn một hồ sơ đang xử lý.",
+    ),
+    en=("No case to merge into", "The case named has ended or was just merged itself. Load it again, choose one open."),
 )
 
 
@@ -94,9 +112,22 @@ class LikelyOut(BaseModel):
     reasons: list[str]
 
 
+class MergeIn(BaseModel):
+    """The case that survives, and why the two are the same; the citizen does not read the reason.
+
+    Where `into` is a duplicate itself, its survivor is meant.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    into: UUID
+    reason: Reason
+
+
 class DuplicatesOut(BaseModel):
     """What belongs to a case: what is probably the same, and the earlier cases it follows within 90 days (tái phát)."""
 
+    merged: list[str] = Field(description="References of the cases merged into this one, the oldest first.")
     likely: list[LikelyOut]
     recurs: list[str] = Field(description="References, the latest first.")
 

@@ -128,6 +128,14 @@ TEMPLATES: Mapping[str, Template] = {
         vi="Phản ánh {reference} trùng với một phản ánh khác và được theo dõi cùng phản ánh đó.",
         en="Report {reference} is a duplicate of another and is followed up together with it.",
     ),
+    "report_unmerged": Template(
+        vi="Phản ánh {reference} được xác định không trùng và được xử lý riêng.",
+        en="Report {reference} turned out to be no duplicate and is dealt with on its own.",
+    ),
+    "report_followed": Template(
+        vi="Phản ánh {reference} mà bạn cùng theo dõi vừa có tiến triển. Vui lòng mở ứng dụng để xem.",
+        en="Report {reference}, which you follow, has moved on. Please open the app to read it.",
+    ),
     "report_withdrawn": Template(
         vi="Phản ánh {reference} đã được rút theo yêu cầu của bạn.",
         en="Report {reference} has been withdrawn as you asked.",
@@ -189,6 +197,7 @@ STATUS_WORDS: Mapping[str, tuple[str, str]] = {
     "report_urgency_set": ("đổi mức khẩn", "urgency changed"),
     "report_rerouted": ("đã chuyển xử lý", "passed on"),
     "report_merged": ("trùng", "duplicate"),
+    "report_unmerged": ("xử lý riêng", "no duplicate"),
     "report_withdrawn": ("đã rút", "withdrawn"),
     "case_assigned": ("mới giao", "assigned"),
     "case_urgent": ("khẩn", "urgent"),
@@ -273,6 +282,8 @@ ROADS: Mapping[str, tuple[Channel, ...]] = {
     "report_urgency_set": _NEWS_ROAD,
     "report_rerouted": _NEWS_ROAD,
     "report_merged": _NEWS_ROAD,
+    "report_unmerged": _NEWS_ROAD,
+    "report_followed": _NEWS_ROAD,
     "report_withdrawn": _NEWS_ROAD,
     "case_assigned": _STAFF_ROAD,
     "case_returned": _STAFF_ROAD,

@@ -44,6 +44,8 @@ resolved closed                 | reopen            | assigned         | citizen
 resolved closed                 | fall_due          | assigned         | system
 {EVERY_OPEN}                    | reject            | rejected         | dispatcher
 rejected                        | appeal            | verifying        | citizen
+{EVERY_OPEN}                    | merge             | merged           | dispatcher lead
+merged                          | unmerge           | <                | dispatcher lead
 {NOT_ACCEPTED}                  | withdraw          | withdrawn        | citizen
 triage {UNIT}                   | reroute           | routing          | system
 {UNIT}                          | succeed           | =                | system
