@@ -114,6 +114,8 @@ def test_demo_data_pass_the_invariants_of_real_data(committed: Database) -> None
     assert scalar("SELECT count(*) FROM case_file") == done.reports == REPORTS
     assert scalar("SELECT count(*) FROM media WHERE state = 'processed'") == done.photos > 0
     assert scalar("SELECT count(*) FROM case_file WHERE state IN ('closed', 'resolved')") > REPORTS / 3
+    assert scalar("SELECT count(*) FROM case_file WHERE state = 'merged'") >= 1
+    assert scalar("SELECT count(*) FROM case_support") >= 1
     # Nothing is told of the future, and nothing before people joined.
     assert scalar("SELECT count(*) FROM case_event WHERE at > now()") == 0
     assert (

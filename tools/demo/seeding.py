@@ -32,7 +32,7 @@ from app.pictures.rules import derive
 from app.reports.models import Report
 from app.reports.schemas import LocationIn
 from app.routing import actions as routing
-from tools.demo import drawing, people
+from tools.demo import company, drawing, people
 from tools.demo.drawing import Shot
 from tools.demo.lives import Life, Step, lives
 from tools.demo.people import Cast, own_id
@@ -64,11 +64,13 @@ def seed(reports: int, number: int = 1) -> Seeded:
             with clock.travelled(asked.since):
                 cast = Cast.assembled(session, everybody)
             world = observed(session, asked.until)
-            plan = lives(world, asked.seed, asked.since, asked.until, asked.reports)
+            alone = asked.reports - company.echoes(asked.reports)
+            plan = lives(world, asked.seed, asked.since, asked.until, alone)
             lived = set(session.exec(select(Report.id).where(col(Report.id).in_([life.report_id for life in plan]))))
         for life in plan:
             if life.report_id not in lived:
                 _live(cast, life)
+        company.live(cast, asked.seed, asked.reports)
         while process_owed(derive):
             pass
         asked.photos = sum(len(life.shots) + sum(len(step.shots) for step in life.steps) for life in plan)
