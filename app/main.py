@@ -47,6 +47,7 @@ from app.routing.queries import unit_for
 from app.seals import api as seals_api
 from app.search import api as search_api
 from app.surveys import api as surveys_api
+from app.teams import api as teams_api
 from app.timetables import api as timetables_api
 from app.uploads import api as uploads_api
 
@@ -108,6 +109,7 @@ def create_app() -> FastAPI:
     for router in (
         intake_api.router,  # first: FastAPI asks every route before the right one, 60 µs for the busiest of all
         search_api.router,  # before the cases: `search` is no id
+        teams_api.router,  # before the cases: `bulk` is no id
         cases_api.router,
         duplicates_api.router,
         promises_api.router,

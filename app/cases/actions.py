@@ -2,18 +2,28 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import col, select
+from sqlmodel import col, select, update
 
 from app.boundaries import queries as boundaries
 from app.cases import policy, queries, rules
-from app.cases.models import Case, CaseDocument, CaseEvent, CaseHop, CasePhoto, CasePin, CaseText
+from app.cases.models import (
+    Case,
+    CaseCooperation,
+    CaseDocument,
+    CaseEvent,
+    CaseHop,
+    CaseNotePhoto,
+    CasePhoto,
+    CasePin,
+    CaseText,
+)
 from app.cases.rules import ALL, ONCE_A_CYCLE, Document, Pin, State, Who
 from app.cases.schemas import (
     ALREADY_THERE,
@@ -103,7 +113,7 @@ class Owed:
 
 
 class Routed(NamedTuple):
-    """Where an owed case goes, and why; without a unit a person decides."""
+    """Where an owed case goes, and why; without a unit a person decides. `helper_ids`: whom a rule asks to help."""
 
     case: Owed
     unit_id: UUID | None
@@ -112,6 +122,7 @@ class Routed(NamedTuple):
     candidate_ids: Sequence[UUID] = ()
     boundary_version_id: UUID | None = None
     suggested_id: UUID | None = None
+    helper_ids: Sequence[UUID] = ()
 
 
 # --- photos of a report ---------------------------------------------------------------------------------------------
@@ -132,7 +143,15 @@ def attach_media(session: Session, report_id: UUID, account_id: UUID, media_ids:
     )
 
 
-def _attach(session: Session, rows: Sequence[ReportMedia | CasePhoto]) -> None:
+def attach_to_note(session: Session, case_id: UUID, seq: int, owner_id: UUID, media_ids: Sequence[UUID]) -> None:
+    """Tie somebody's own uploads to an internal note."""
+    refuse_unfinished(session, owner_id, media_ids)
+    media_queries.owned(session, owner_id, media_ids)
+    _refuse_used(session, media_ids)
+    _attach(session, [CaseNotePhoto(media_id=media_id, case_id=case_id, seq=seq) for media_id in media_ids])
+
+
+def _attach(session: Session, rows: Sequence[ReportMedia | CasePhoto | CaseNotePhoto]) -> None:
     """Store which photos belong where; of two that claim one at the same moment, one is refused."""
     session.flush()  # so that only these rows can clash
     session.add_all(rows)
@@ -145,6 +164,8 @@ def _attach(session: Session, rows: Sequence[ReportMedia | CasePhoto]) -> None:
 def _refuse_used(session: Session, media_ids: Sequence[UUID]) -> None:
     used = session.exec(select(ReportMedia.media_id).where(col(ReportMedia.media_id).in_(media_ids))).first()
     used = used or session.exec(select(CasePhoto.media_id).where(col(CasePhoto.media_id).in_(media_ids))).first()
+    noted = select(CaseNotePhoto.media_id).where(col(CaseNotePhoto.media_id).in_(media_ids))
+    used = used or session.exec(noted).first()
     if used is not None:
         raise MEDIA_IN_USE.error(pointer=f"/media_ids/{list(media_ids).index(used)}")
 
@@ -183,6 +204,7 @@ def advance(
     if rule.replans:
         _replan(session, case, rule, actor, at)
     _move_hops(session, case, rule, unit_id, at)
+    _let_go(session, case, verb, at)
     _enter(case, rule, at, code, into_id)
     case.updated_at = at
     _chain(session, case, rule, actor, at, code, note, pin, document)
@@ -400,6 +422,32 @@ def _enter(case: Case, rule: rules.Rule, at: datetime, code: str | None, into_id
         setattr(case, column, case.version)
     for column in rules.settles(rule.verb, state):
         setattr(case, column, None)
+
+
+def _let_go(session: Session, case: Case, verb: str, at: datetime) -> None:
+    """Take the case from the person who had it, and from units that no longer help; one that holds it helps no more."""
+    if verb in rules.LEAVES:
+        case.assignee_id = None
+    if verb in rules.DISSOLVES:
+        end_cooperation(session, case, case.helper_ids, at)
+    elif case.unit_id in case.helper_ids:
+        end_cooperation(session, case, [case.unit_id], at)
+
+
+def end_cooperation(session: Session, case: Case, unit_ids: Collection[UUID | None], at: datetime) -> None:
+    """Let units help no longer, as of the case's newest event; they lose sight of it at once."""
+    if not unit_ids:
+        return
+    session.execute(
+        update(CaseCooperation)
+        .where(
+            col(CaseCooperation.case_id) == case.id,
+            col(CaseCooperation.unit_id).in_(unit_ids),
+            col(CaseCooperation.until).is_(None),
+        )
+        .values(until=at, until_seq=case.version)
+    )
+    case.helper_ids = [each for each in case.helper_ids if each not in unit_ids]
 
 
 def _stand(case: Case | Owed, state: State, at: datetime) -> None:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
@@ -16,7 +16,6 @@ from app.cases.rules import State
 from app.cases.schemas import (
     BAD_BBOX,
     VERSION_MISSING,
-    VERSION_STALE,
     AssignIn,
     CaseOut,
     CaseRow,
@@ -236,16 +235,25 @@ def list_cases(
     queue: Queue = "worklist",
     unit: Annotated[str | None, Query(max_length=60)] = None,
     category: Annotated[Text | None, Query(max_length=60)] = None,
+    assignee: Annotated[UUID | Literal["me", "none"] | None, Query(description="Who works on them.")] = None,
+    helping: Annotated[bool, Query(description="Those that other units hold and the caller's help with.")] = False,
     cursor: CursorText = None,
     limit: Limit = 50,
 ) -> Page[CaseRow]:
     """Cases the caller may see in one queue: urgent first, then by who must act soonest."""
     unit_ids = directory(session).descendants(queries.unit_in_force(session, unit)) if unit else None
     rows, following = queries.queue_page(
-        session, staff, queue, unit_ids=unit_ids, category=category, cursor=cursor, limit=limit
+        session,
+        staff,
+        queue,
+        unit_ids=unit_ids,
+        category=category,
+        assignee=staff.id if assignee == "me" else assignee,
+        helping=helping,
+        cursor=cursor,
+        limit=limit,
     )
-    views = Views(session, lang)
-    return Page(items=[views.row(case, description) for case, description in rows], next_cursor=following)
+    return Page(items=Views(session, lang).rows(rows), next_cursor=following)
 
 
 @router.get("/cases/departures", operation_id="list_departures", summary="Hồ sơ đã rời đơn vị", tags=["cases"])
@@ -297,19 +305,10 @@ class HeldCase:
         if_match: IfMatch = None,
     ) -> None:
         self.session, self.staff, self.lang, self._response = session, staff, lang, response
-        self.seen = queries.case_for_staff(session, staff, case_id, lock=True)
-        if not self.seen.capacities:
-            raise FORBIDDEN.error()
+        self.seen = queries.case_to_move(session, staff, case_id)
         if if_match is None:
             raise VERSION_MISSING.error()
-        if _version_of(if_match) != self.seen.case.version:
-            raise VERSION_STALE.error(
-                extra={
-                    "version": self.seen.case.version,
-                    "state": self.seen.case.state,
-                    "allowed_actions": queries.allowed_actions(session, self.seen),
-                }
-            )
+        queries.refuse_stale(session, self.seen, _version_of(if_match))
 
     def move(self, verb: str, *, note: str | None = None) -> CaseOut:
         """A move that the workflow table describes completely."""

@@ -59,7 +59,9 @@ class Case(SQLModel, table=True):
     running resolve clock; `version` is the seq of the last event. `pin_seq` names the newest `CasePin`; None: the case
     lies where the report says. `state_before` is the state it came from, `planned_until` the local day on which a
     planned case returns; `extension_seq`, `rejection_seq` and `directive_seq` name the event that still waits for
-    somebody's word. `suggested_id` is the machine's guess for the person who chooses the unit.
+    somebody's word. `suggested_id` is the machine's guess for the person who chooses the unit. `assignee_id` is who of
+    the unit works on it, `helper_ids` the units whose `CaseCooperation` runs: with them the case row alone says who may
+    see it (docs/adr/0117).
     """
 
     __tablename__ = "case_file"
@@ -96,6 +98,14 @@ class Case(SQLModel, table=True):
             postgresql_where=text("state IN ('waiting_citizen', 'pending_approval')"),
         ),
         Index("case_file_planned", "planned_until", postgresql_where=text("planned_until IS NOT NULL")),
+        Index(
+            "case_file_of_person",
+            "assignee_id",
+            text("(urgency <> 'urgent')"),
+            "act_by",
+            "id",
+            postgresql_where=text("assignee_id IS NOT NULL"),
+        ),
         Index("case_file_resolved", "resolved_at", postgresql_where=text("state = 'resolved'")),
         CheckConstraint("(state = 'merged') = (merged_into IS NOT NULL)", name="case_file_merged"),
         Index("case_file_followers", "merged_into", postgresql_where=text("merged_into IS NOT NULL")),
@@ -112,6 +122,10 @@ class Case(SQLModel, table=True):
     version: int = Field(sa_type=Integer)
     cycle: int = Field(default=1, sa_type=SmallInteger)
     unit_id: UUID | None = Field(default=None, foreign_key="unit.id")
+    assignee_id: UUID | None = Field(default=None, foreign_key="account.id")
+    helper_ids: list[UUID] = Field(
+        default_factory=list, sa_column=Column(ARRAY(Uuid), nullable=False, server_default="{}")
+    )
     commune_id: UUID | None = Field(default=None, foreign_key="unit.id")
     candidate_ids: list[UUID] = Field(
         default_factory=list, sa_column=Column(ARRAY(Uuid), nullable=False, server_default="{}")
@@ -248,6 +262,38 @@ class CasePhoto(SQLModel, table=True):
     seq: int = Field(sa_type=Integer)
     is_public: bool = Field(default=False)
     is_withheld: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default=text("false")))
+
+
+class CaseNotePhoto(SQLModel, table=True):
+    """A photo that belongs to an internal note: for staff alone, whatever is published."""
+
+    __tablename__ = "case_note_photo"
+
+    media_id: UUID = Field(primary_key=True, foreign_key="media.id")
+    case_id: UUID = Field(foreign_key="case_file.id", index=True)
+    seq: int = Field(sa_type=Integer)
+
+
+class CaseCooperation(SQLModel, table=True):
+    """A unit that helps (phối hợp) the one that holds a case, since the event `since_seq`, without a clock.
+
+    `by_id`: who asked for it; None: a routing rule did.
+    """
+
+    __tablename__ = "case_cooperation"
+    __table_args__ = (
+        Index("case_cooperation_running", "unit_id", "case_id", unique=True, postgresql_where=text("until IS NULL")),
+        CheckConstraint("until >= since", name="case_cooperation_order"),
+        CheckConstraint("(until IS NULL) = (until_seq IS NULL)", name="case_cooperation_end"),
+    )
+
+    case_id: UUID = Field(primary_key=True, foreign_key="case_file.id")
+    since_seq: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    unit_id: UUID = Field(foreign_key="unit.id")
+    since: datetime = Field(sa_type=_AT)
+    by_id: UUID | None = Field(default=None, foreign_key="account.id")
+    until: datetime | None = Field(default=None, sa_type=_AT)
+    until_seq: int | None = Field(default=None, sa_type=Integer)
 
 
 class CaseHop(SQLModel, table=True):

@@ -3,9 +3,9 @@
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, false, true
-from sqlmodel import col
+from sqlmodel import col, select
 
-from app.cases.models import Case, CaseHop
+from app.cases.models import Case, CaseCooperation, CaseHop
 from app.cases.rules import HELD, SHOWABLE, STAFF, Who
 from app.core import clock
 from app.identity.policy import Viewer
@@ -32,14 +32,17 @@ def capacities(viewer: Viewer, case: Case, report: Report, directory: Directory)
         led = viewer.units(("leader",), directory)
         if led is None or case.unit_id in led:
             who.add(Who.LEADER)
+        if _helps(viewer, ("officer", "lead"), case, directory):
+            who.add(Who.HELPER)
     return frozenset(who)
 
 
 def may_read_case(viewer: Viewer, case: Case, directory: Directory) -> bool:
-    """Whether staff may open this case: province roles any, unit roles those their unit holds now."""
+    """Whether staff may open this case: province roles any, unit roles those their unit holds, or helps with, now."""
     if viewer.kind != "staff":
         return False
-    return _reads_province(viewer) or _holds(viewer, UNIT_READERS, case, directory)
+    is_units = _holds(viewer, UNIT_READERS, case, directory) or _helps(viewer, UNIT_READERS, case, directory)
+    return is_units or _reads_province(viewer)
 
 
 def may_read_report(viewer: Viewer, case: Case, report: Report) -> bool:
@@ -87,13 +90,22 @@ def may_transfer_to(viewer: Viewer, who: frozenset[Who], target: UUID, directory
 
 
 def visible_to(viewer: Viewer, directory: Directory) -> ColumnElement[bool]:
-    """`may_read_case` as a condition on Case."""
+    """The cases that are a person's own to read, as a condition on Case; those a unit helps with: `helped_by`."""
     if viewer.kind != "staff":
         return false()
     if _reads_province(viewer):
         return true()
     units = _units(viewer, UNIT_READERS, directory)
     return true() if units is None else col(Case.unit_id).in_(units)
+
+
+def helped_by(viewer: Viewer, directory: Directory) -> ColumnElement[bool]:
+    """Cases that other units hold and the units of this person help with, as a condition on Case."""
+    running = select(CaseCooperation.case_id).where(col(CaseCooperation.until).is_(None))
+    units = None if _reads_province(viewer) else viewer.units(UNIT_READERS, directory)
+    if units is not None:
+        running = running.where(col(CaseCooperation.unit_id).in_(units))
+    return col(Case.id).in_(running)
 
 
 def left(viewer: Viewer, directory: Directory) -> ColumnElement[bool]:
@@ -106,6 +118,13 @@ def left(viewer: Viewer, directory: Directory) -> ColumnElement[bool]:
 
 def _reads_province(viewer: Viewer) -> bool:
     return any(grant.role in PROVINCE_READERS and grant.unit_id is None for grant in viewer.grants)
+
+
+def _helps(viewer: Viewer, roles: tuple[str, ...], case: Case, directory: Directory) -> bool:
+    if not case.helper_ids:
+        return False
+    units = viewer.units(roles, directory)
+    return units is None or not units.isdisjoint(case.helper_ids)
 
 
 def _holds(viewer: Viewer, roles: tuple[str, ...], case: Case, directory: Directory) -> bool:

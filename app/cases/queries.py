@@ -12,16 +12,28 @@ from sqlmodel import col, select
 from app.assets.models import Asset
 from app.boundaries.models import BoundaryVersion
 from app.cases import policy, rules
-from app.cases.models import Case, CaseDocument, CaseEvent, CaseHop, CasePhoto, CasePin, CaseText, quoted
+from app.cases.models import (
+    Case,
+    CaseDocument,
+    CaseEvent,
+    CaseHop,
+    CaseNotePhoto,
+    CasePhoto,
+    CasePin,
+    CaseText,
+    quoted,
+)
 from app.cases.rules import AT_UNIT, OPEN, Pin, Standing, State, Terms, Who
 from app.cases.schemas import (
     UNKNOWN_CATEGORY,
     UNKNOWN_COMMUNE,
     UNKNOWN_UNIT,
+    VERSION_STALE,
     AskedOut,
     CaseOut,
     CaseRow,
     ClockOut,
+    ColleagueOut,
     DepartureOut,
     DocumentOut,
     EventOut,
@@ -38,12 +50,13 @@ from app.catalog.queries import catalogue
 from app.catalog.rules import Category
 from app.core import clock
 from app.core.db import Session
-from app.core.errors import NOT_FOUND
+from app.core.errors import FORBIDDEN, NOT_FOUND
 from app.core.http import Lang
 from app.core.paging import cut, decode_cursor
 from app.deadlines.models import SlaClock
 from app.deadlines.queries import clocks_of, superseded
 from app.identity.policy import Viewer
+from app.identity.queries import staff_names
 from app.identity.rules import pseudonym
 from app.media.models import Media
 from app.media.schemas import state as photo_state
@@ -127,6 +140,23 @@ def allowed_actions(session: Session, seen: Seen) -> list[str]:
 def case_for_staff(session: Session, viewer: Viewer, case_id: UUID, *, lock: bool = False) -> Seen:
     """A case by id for staff in charge; invisible is 404. With `lock` it is held for a move."""
     return _seen_by_staff(session, viewer, col(Case.id) == case_id, lock=lock)
+
+
+def case_to_move(session: Session, viewer: Viewer, case_id: UUID) -> Seen:
+    """A case locked for a move by staff who may do something with it; who only reads it is refused."""
+    seen = case_for_staff(session, viewer, case_id, lock=True)
+    if not seen.capacities:
+        raise FORBIDDEN.error()
+    return seen
+
+
+def refuse_stale(session: Session, seen: Seen, version: int | None) -> None:
+    """Refuse who decided on another version of a case than there is, with what may be done with the one there is."""
+    if version != seen.case.version:
+        allowed = allowed_actions(session, seen)
+        raise VERSION_STALE.error(
+            extra={"version": seen.case.version, "state": seen.case.state, "allowed_actions": allowed}
+        )
 
 
 def case_by_reference(session: Session, viewer: Viewer, reference: str) -> Seen:
@@ -249,14 +279,20 @@ def queue_page(
     *,
     unit_ids: Iterable[UUID] | None = None,
     category: str | None = None,
+    assignee: UUID | Literal["none"] | None = None,
+    helping: bool = False,
     cursor: str | None = None,
     limit: int = 50,
 ) -> tuple[list[tuple[Case, str]], str | None]:
-    """Cases of one queue this person may see, with the reported text: urgent first, then by who must act soonest."""
+    """Cases of one queue this person may see, with the reported text: urgent first, then by who must act soonest.
+
+    Only those of one `assignee`, or of nobody; with `helping` those that other units hold and this person's help with.
+    """
+    units = directory(session)
     statement = (
         select(Case, ReportContent.description)
         .join(ReportContent, col(ReportContent.report_id) == Case.report_id)
-        .where(_IN_QUEUE[queue], policy.visible_to(viewer, directory(session)))
+        .where(_IN_QUEUE[queue], (policy.helped_by if helping else policy.visible_to)(viewer, units))
         .order_by(_CALM, col(Case.act_by), col(Case.id))
         .limit(limit + 1)
     )
@@ -264,6 +300,9 @@ def queue_page(
         statement = statement.where(col(Case.unit_id).in_(list(unit_ids)))
     if category is not None:
         statement = statement.where(Case.category_code == category)
+    if assignee is not None:
+        nobody = col(Case.assignee_id).is_(None)
+        statement = statement.where(nobody if assignee == "none" else Case.assignee_id == assignee)
     if cursor is not None:
         calm, act_by, case_id = decode_cursor(cursor, bool, datetime, UUID)
         statement = statement.where(tuple_(_CALM, col(Case.act_by), col(Case.id)) > tuple_(calm, act_by, case_id))
@@ -440,11 +479,25 @@ class Views:
         self.lang = lang
         self.units = directory(session)
         self.catalogue = catalogue(session)
+        self._names: dict[UUID, str] = {}
 
     def unit(self, unit_id: UUID | None) -> UnitOut | None:
         """A unit, named."""
         unit = self.units.by_id(unit_id) if unit_id else None
         return UnitOut(code=unit.code, name=unit.name_en if self.lang == "en" else unit.name) if unit else None
+
+    def rows(self, page: Sequence[tuple[Case, str]]) -> list[CaseRow]:
+        """The lines of a staff list, each a case with its reported text."""
+        self._learn_names(case for case, _ in page)
+        return [CaseRow(**self._common(case, description)) for case, description in page]
+
+    def _learn_names(self, cases: Iterable[Case]) -> None:
+        unknown = {case.assignee_id for case in cases if case.assignee_id} - self._names.keys()
+        if unknown:
+            self._names |= staff_names(self.session, unknown)
+
+    def _colleague(self, account_id: UUID | None) -> ColleagueOut | None:
+        return None if account_id is None else ColleagueOut(id=account_id, name=self._names.get(account_id, ""))
 
     def departure(self, hop: CaseHop, reference: str, code: str | None) -> DepartureOut:
         """A stay that ended."""
@@ -460,19 +513,17 @@ class Views:
             code=code,
         )
 
-    def row(self, case: Case, description: str) -> CaseRow:
-        """One line of a staff list."""
-        return CaseRow(**self._common(case, description))
-
     def case(self, seen: Seen) -> CaseOut:
         """A case as staff in charge see it."""
         case, report, session = seen.case, seen.report, self.session
         content = session.get_one(ReportContent, report.id)
+        self._learn_names([case])
         said, pins = said_place(content), pins_of(session, case)
         place = pins.get(case.pin_seq or 0, said)
         events = history(session, [case.id])[case.id]
         return CaseOut(
             **self._common(case, content.description),
+            helpers=[unit for each in case.helper_ids if (unit := self.unit(each))],
             citizen=pseudonym(report.account_id, case.id),
             channel=case.channel,
             call_allowed=report.allow_call,
@@ -499,7 +550,7 @@ class Views:
             rejection_proposed=_asked(case.rejection_seq, events),
             directive=_asked(case.directive_seq, events),
             rating=case.rating,
-            photos=self._photos(case, report, place),
+            photos=self._photos(case, report, place, noted=any(event.verb == "note" for event, _ in events)),
             clocks=_clocks(session, case, replanned=any(rules.supersedes(event.verb) for event, _ in events)),
             hops=[self._hop(hop) for hop in _hops(session, case.id)],
             events=[self._event(event, body, pins) for event, body in events],
@@ -633,6 +684,7 @@ class Views:
             "summary": description[:SUMMARY_CHARS],
             "supporters": case.supporters,
             "unit": self.unit(case.unit_id),
+            "assignee": self._colleague(case.assignee_id),
             "commune": self.unit(case.commune_id),
             "received_at": case.received_at,
             "act_by": case.act_by,
@@ -664,7 +716,7 @@ class Views:
             turn_to=known.turn_to_en if english else known.turn_to_vi,
         )
 
-    def _photos(self, case: Case, report: Report, place: Pin | None) -> list[PhotoOut]:
+    def _photos(self, case: Case, report: Report, place: Pin | None, *, noted: bool) -> list[PhotoOut]:
         reported = select(Media).join(ReportMedia, col(ReportMedia.media_id) == Media.id)
         after = select(Media).join(CasePhoto, col(CasePhoto.media_id) == Media.id)
         before = self.session.exec(
@@ -680,10 +732,14 @@ class Views:
             )
             for media in before
         ]
-        afterwards = self.session.exec(after.where(CasePhoto.case_id == case.id))
+        of_notes = select(Media).join(CaseNotePhoto, col(CaseNotePhoto.media_id) == Media.id)
+        afterwards = self.session.exec(after.where(CasePhoto.case_id == case.id)).all()
+        in_notes = self.session.exec(of_notes.where(CaseNotePhoto.case_id == case.id)).all() if noted else ()
+        kinds: list[tuple[Literal["after", "note"], Sequence[Media]]] = [("after", afterwards), ("note", in_notes)]
         return photos + [
-            PhotoOut(id=media.id, kind="after", state=photo_state(media), taken_at=media.exif_taken_at)
-            for media in afterwards
+            PhotoOut(id=media.id, kind=kind, state=photo_state(media), taken_at=media.exif_taken_at)
+            for kind, found in kinds
+            for media in found
         ]
 
     def _hop(self, hop: CaseHop) -> HopOut:
@@ -843,6 +899,13 @@ def may_see_photo(session: Session, viewer: Viewer, media: Media) -> bool:
         through_case = after.join(CasePhoto, col(CasePhoto.case_id) == Case.id)
         row = session.exec(through_case.where(CasePhoto.media_id == media.id)).one_or_none()
     if row is None:
-        return False
+        return _may_see_noted(session, viewer, media)
     case, report, is_shown = row
     return policy.may_see_photo(viewer, case, report, directory(session), is_shown=is_shown)
+
+
+def _may_see_noted(session: Session, viewer: Viewer, media: Media) -> bool:
+    """Whether somebody may see a photo of an internal note: staff who may read the case, nobody else."""
+    of_note = select(Case).join(CaseNotePhoto, col(CaseNotePhoto.case_id) == Case.id)
+    case = session.exec(of_note.where(CaseNotePhoto.media_id == media.id)).one_or_none()
+    return case is not None and policy.may_read_case(viewer, case, directory(session))

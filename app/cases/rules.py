@@ -39,6 +39,7 @@ class Who(StrEnum):
     OFFICER = "officer"
     LEAD = "lead"
     LEADER = "leader"
+    HELPER = "helper"
     SYSTEM = "system"
 
 
@@ -191,6 +192,11 @@ WORKFLOW: tuple[Rule, ...] = (
     # Within the tree of units: one below gets the case, or the one above has it again.
     *_rule(AT_UNIT,                      "hand_down",         S.ASSIGNED,         {W.DISPATCHER, W.LEAD}, starts=("accept",), stops=("accept",)),
     *_rule(AT_UNIT,                      "take_back",         S.ASSIGNED,         {W.DISPATCHER, W.LEAD}, starts=("accept",), stops=("accept",)),
+    # Who works on it: somebody of the unit, and units that help (phối hợp) without a clock.
+    *_rule(HELD,                         "assign_person",     None,               STAFF),
+    *_rule(HELD,                         "involve",           None,               {W.DISPATCHER, W.LEAD, W.SYSTEM}),
+    *_rule(HELD,                         "release",           None,               {W.DISPATCHER, W.LEAD}),
+    *_rule(SHOWABLE,                     "note",              None,               STAFF | {W.DISPATCHER, W.HELPER}),
 )
 # fmt: on
 _BY_STATE_AND_VERB = {(rule.source, rule.verb): rule for rule in WORKFLOW}
@@ -248,6 +254,11 @@ def settles(verb: str, state: str) -> frozenset[str]:
     left = ("extension_seq", "rejection_seq") if verb in HOP_OUTCOMES else ()
     return frozenset((*_SETTLES.get(verb, ()), *left))
 
+
+# What takes a case from its unit, and so from the person of that unit who worked on it; and what of this ends the help
+# of other units as well, because nobody holds the case whom they would help.
+LEAVES = frozenset({"return", "transfer", "hand_down", "take_back", "reroute", "orphan", "reject", "withdraw"})
+DISSOLVES = LEAVES - {"transfer", "hand_down", "take_back"}
 
 # What the citizen is told of at once: the template of the message.
 NOTIFIES = {

@@ -150,6 +150,13 @@ class UnitOut(BaseModel):
     name: str
 
 
+class ColleagueOut(BaseModel):
+    """Somebody of the staff, for colleagues."""
+
+    id: UUID
+    name: str
+
+
 class StepOut(BaseModel):
     """One step of the history a citizen may read. `text` is what staff or the citizen wrote for the other."""
 
@@ -215,7 +222,7 @@ class PhotoOut(BaseModel):
     """A photo for staff. `hint_distance_m`: how far its own GPS lies from the pin, where that is suspicious."""
 
     id: UUID
-    kind: Literal["report", "after"]
+    kind: Literal["report", "after", "note"]
     state: str
     hint_distance_m: int | None = None
     taken_at: datetime | None = None
@@ -305,6 +312,7 @@ class CaseRow(BaseModel):
     summary: str
     supporters: int
     unit: UnitOut | None
+    assignee: ColleagueOut | None = Field(description="Who of the unit works on it.")
     commune: UnitOut | None
     received_at: datetime
     act_by: datetime
@@ -333,6 +341,7 @@ class CaseOut(CaseRow):
     that the place lies in `commune`.
     """
 
+    helpers: list[UnitOut] = Field(description="The units that cooperate (phối hợp) with the one that holds the case.")
     citizen: str
     channel: str
     call_allowed: bool

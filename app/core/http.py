@@ -63,6 +63,13 @@ Language = Annotated[Lang, Depends(_language)]
 def problem(request: Request, error: DomainError, errors: Sequence[dict[str, Any]] = ()) -> JSONResponse:
     """`error` as RFC 9457, in the caller's language."""
     lang = language(request)
+    body = problem_body(error, lang, errors) | {"request_id": request.scope.get("request_id", "")}
+    headers = {"Content-Language": lang, "Cache-Control": "no-store", **error.headers}
+    return JSONResponse(body, error.problem.status, headers, media_type=PROBLEM)
+
+
+def problem_body(error: DomainError, lang: Lang, errors: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
+    """What a problem document says, where it stands inside of another answer."""
     title, detail = error.problem.vi if lang == "vi" else error.problem.en
     body: dict[str, Any] = {
         "type": f"/problems/{error.problem.code}",
@@ -71,15 +78,13 @@ def problem(request: Request, error: DomainError, errors: Sequence[dict[str, Any
         "title": title,
         "detail": detail.format_map(_Params(error.params)),
         "retry": error.problem.retry,
-        "request_id": request.scope.get("request_id", ""),
         **error.extra,
     }
     if error.pointer:
         errors = [*errors, {"pointer": error.pointer, "code": error.problem.code, "params": _plain(error.params)}]
     if errors:
         body["errors"] = list(errors)
-    headers = {"Content-Language": lang, "Cache-Control": "no-store", **error.headers}
-    return JSONResponse(body, error.problem.status, headers, media_type=PROBLEM)
+    return body
 
 
 def unexpected(request: Request, error: Exception) -> JSONResponse:

@@ -35,25 +35,14 @@ _TONES = {"\u0300": 1, "\u0309": 2, "\u0303": 3, "\u0301": 4, "\u0323": 5}
 
 
 def sort_key(text: str) -> str:
-    """A key that sorts bytewise in Vietnamese order: letters first (Đ after D, Ê after E), then tones.
-
-    Blanks come before other signs, these before digits, digits before letters, foreign letters last.
-    """
+    """A key that sorts bytewise in Vietnamese order: letters first (Đ after D, Ê after E), then tones."""
     letters: list[str] = []
     tones: list[str] = []
     for char in unicodedata.normalize("NFC", text).lower():
         parts = unicodedata.normalize("NFD", char)
         tone = next((_TONES[part] for part in parts if part in _TONES), 0)
         letter = unicodedata.normalize("NFC", "".join(part for part in parts if part not in _TONES))
-        letters.append(_place(letter))
+        place = _LETTERS.find(letter)
+        letters.append(f"{place + 40:02d}" if place >= 0 else f"{min(ord(letter[0]), 39):02d}")
         tones.append(str(tone))
     return "".join(letters) + " " + "".join(tones)
-
-
-def _place(letter: str) -> str:
-    """Where a letter without its tone stands, in two digits."""
-    if letter and (place := _LETTERS.find(letter)) >= 0:
-        return str(place + 40)
-    if letter.isdecimal():
-        return str(unicodedata.decimal(letter) + 30)
-    return "10" if letter.isspace() else "99" if letter.isalpha() else "20"

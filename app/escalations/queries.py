@@ -108,7 +108,7 @@ WITH e AS MATERIALIZED (
     WHERE {OWED} AND next_at <= :now {{chosen}}
     ORDER BY {_PLACE} LIMIT :limit FOR UPDATE SKIP LOCKED)
 SELECT e.case_id, e.kind, e.started_seq, e.level, e.next_at,
-       c.reference, c.state, c.urgency, c.category_code, c.cycle, c.unit_id, NULL::uuid AS assignee_id,
+       c.reference, c.state, c.urgency, c.category_code, c.cycle, c.unit_id, c.assignee_id,
        k.started_at, k.due_at, k.stopped_at, k.extended_minutes, p.kind AS allowed, p.minutes,
        EXISTS (SELECT FROM case_file WHERE id = e.case_id AND {URGENT_OPEN}) AS urgent_open, begun.at AS begun_at,
        EXISTS (SELECT FROM case_hop h
@@ -239,7 +239,7 @@ def count_failure(session: Session, which: Cursor, failure: str, now: datetime) 
 
 # Whatever has used 80 % of its time, on clocks that run and stays that last.
 _LATE = text(f"""
-SELECT e.kind, c.id, c.reference, c.unit_id, NULL::uuid AS assignee_id, c.urgency,
+SELECT e.kind, c.id, c.reference, c.unit_id, c.assignee_id, c.urgency,
        coalesce(k.due_at, e.due_at) AS due_at
 FROM escalation e JOIN case_file c ON c.id = e.case_id
 LEFT JOIN sla_clock k ON k.case_id = e.case_id AND k.kind = e.kind AND k.started_seq = e.started_seq

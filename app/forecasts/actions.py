@@ -53,8 +53,7 @@ def count(session: Session) -> int:
 _DURATIONS = text("""
 WITH first AS (
     SELECT case_id, min(at) AS at FROM case_event
-    WHERE to_state = 'resolved' AND from_state <> 'resolved' AND coalesce(code, '') NOT LIKE 'planned%'
-    GROUP BY case_id)
+    WHERE to_state = 'resolved' AND from_state <> 'resolved' AND code IS DISTINCT FROM 'planned' GROUP BY case_id)
 SELECT c.category_code, c.commune_id, first.at IS NOT NULL AS finished,
        ceil(extract(epoch FROM coalesce(first.at, :now) - c.received_at) / 3600)::int AS hours, count(*) AS number
 FROM case_file c LEFT JOIN first ON first.case_id = c.id

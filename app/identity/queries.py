@@ -150,6 +150,23 @@ def staff_member(session: Session, account_id: UUID) -> StaffOut:
     return found
 
 
+def serving(session: Session, unit_ids: Collection[UUID], roles: Collection[Role]) -> Sequence[tuple[UUID, Role]]:
+    """Who of the active staff holds one of `roles` in one of these units now, in their own name."""
+    at = clock.now()
+    statement = (
+        select(Membership.account_id, Membership.role)
+        .join(Account, col(Account.id) == col(Membership.account_id))
+        .where(
+            col(Membership.unit_id).in_(unit_ids),
+            col(Membership.role).in_([role.value for role in roles]),
+            col(Membership.valid_from) <= at,
+            or_(col(Membership.valid_to).is_(None), col(Membership.valid_to) > at),
+            Account.status == "active",
+        )
+    )
+    return [(account_id, Role(role)) for account_id, role in session.exec(statement)]
+
+
 def held_in(session: Session, unit_ids: Collection[UUID], at: datetime) -> Sequence[Membership]:
     """The roles held in these units at a moment or later."""
     statement = select(Membership).where(

@@ -85,6 +85,7 @@ from app.routing.schemas import (
     RulesFile,
     Words,
 )
+from app.teams.actions import involve_by_rule
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
@@ -144,12 +145,17 @@ def _note_failure(case_id: UUID) -> None:
 
 
 def assign(session: Session, claimed: Sequence[Owed]) -> list[Routed]:
-    """Give claimed cases to their units, or to triage with the reason; publish those whose category says so."""
+    """Give claimed cases to their units, with those that help, or to triage with the reason.
+
+    Publishes those whose category says so.
+    """
     moves = [_decided(session, case) for case in claimed]
     advance_owed(session, moves)
-    for case, *_ in moves:
-        if _category(session, case).publication == "auto":
-            _publish(session, case)
+    for move in moves:
+        if move.helper_ids:
+            involve_by_rule(session, move.case.id, move.helper_ids)
+        if _category(session, move.case).publication == "auto":
+            _publish(session, move.case)
     return moves
 
 
@@ -182,6 +188,7 @@ def _decided(session: Session, case: Owed) -> Routed:
         decision.candidates,
         placement.boundary_version_id if placement else None,
         decision.suggested_id,
+        decision.cooperating,
     )
 
 

@@ -53,7 +53,7 @@ def search_cases(
     """
     rows, following = queries.staff_page(session, staff, asked, cursor=cursor, limit=limit)
     views = Views(session, lang)
-    return Page(items=[views.row(case, description) for case, description in rows], next_cursor=following)
+    return Page(items=views.rows(rows), next_cursor=following)
 
 
 @router.post(
@@ -69,4 +69,4 @@ def find_cases_by_phone(
         return Page(items=[])
     rows, following = queries.page_of_account(session, staff, account_id, cursor=cursor, limit=limit)
     views = Views(session, lang)
-    return Page(items=[views.row(case, description) for case, description in rows], next_cursor=following)
+    return Page(items=views.rows(rows), next_cursor=following)

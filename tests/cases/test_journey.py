@@ -169,7 +169,7 @@ def test_what_the_workflow_forbids_is_409_with_what_it_allows(client: TestClient
     refused = make.move(client, make.staff(session, "officer", HOME), case_id, "start")
     problem = refused.json()
     assert (refused.status_code, problem["code"]) == (409, "move_not_allowed")
-    assert set(problem["allowed_actions"]) == {"accept", "message", "return"}
+    assert set(problem["allowed_actions"]) == {"accept", "message", "return", "assign_person", "note"}
     assert (problem["state"], problem["version"]) == ("assigned", 2)
 
 

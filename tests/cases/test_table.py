@@ -52,6 +52,10 @@ triage {UNIT}                   | reroute           | routing          | system
 {UNIT}                          | orphan            | triage           | system
 verifying routing triage assigned accepted in_progress pending_approval | add_information | = | citizen
 {UNIT}                          | message           | =                | officer lead dispatcher
+{UNIT}                          | assign_person     | =                | officer lead
+{UNIT}                          | involve           | =                | dispatcher lead system
+{UNIT}                          | release           | =                | dispatcher lead
+{SHOWN}                         | note              | =                | officer lead dispatcher helper
 accepted in_progress            | request_extension | =                | officer lead
 accepted in_progress            | grant             | =                | lead
 accepted in_progress            | deny              | =                | lead
