@@ -48,6 +48,7 @@ def is_up(address: str) -> bool:
 PARTS = {"postgres", "valkey", "api", "api-2", "relay", "routing", "routing-2", "messages", "media", "scheduler"}
 
 
+@pytest.mark.slow
 def test_the_life_of_a_system(mark: Mark) -> None:
     running = Running(mark)
     address = running.address()
@@ -104,6 +105,7 @@ def test_a_taken_port_is_one_sentence_before_anything_is_made(mark: Mark) -> Non
     assert not mark.alive()
 
 
+@pytest.mark.slow
 def test_a_second_run_on_the_same_data_is_refused_by_name(mark: Mark) -> None:
     first = Running(mark)
     first.until("postgres: sẵn sàng")
