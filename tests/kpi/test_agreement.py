@@ -20,7 +20,7 @@ from tests.kpi.histories import at, communes, open_case
 
 EVERYBODY = Actor("staff", None, frozenset(Who))
 # Endings are rarer than work, so that walks go on.
-RARE = {"reject", "withdraw", "confirm", "close", "hide", "publish", "rate", "add_information", "move_pin"}
+RARE = {"reject", "withdraw", "merge", "confirm", "close", "hide", "publish", "rate", "add_information", "move_pin"}
 CATEGORIES = ["o_ga", "mat_dien", "lan_chiem_dat_cong", "ho_ga_mat_nap"]  # five days, one, seven, four hours
 
 
@@ -30,7 +30,7 @@ def test_walks_through_the_workflow(session: Session, seed: int) -> None:
     units = [unit.id for unit in communes(session)[:3]]
     moment = at("2026-03-02 08:00") + timedelta(minutes=chance.randrange(20_000))
     case = session.get_one(Case, open_case(session, moment))
-    report = session.get_one(Report, case.report_id)
+    report, survivor_id = session.get_one(Report, case.report_id), open_case(session, moment)
     for _ in range(25):
         moment += timedelta(minutes=chance.choice([1, 30, 300, 1500, 4000]))
         with clock.travelled(moment):
@@ -46,7 +46,8 @@ def test_walks_through_the_workflow(session: Session, seed: int) -> None:
             code = codes(chance, moment).get(verb, "spam")
             try:
                 with session.begin_nested():
-                    advance(session, case, report, verb, EVERYBODY, unit_id=unit_id, code=code)
+                    into_id = survivor_id if verb == "merge" else None
+                    advance(session, case, report, verb, EVERYBODY, unit_id=unit_id, code=code, into_id=into_id)
             except DomainError as refused:
                 if (verb, refused.problem.code) != ("ask", "pauses_used_up"):
                     raise
