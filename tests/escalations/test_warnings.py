@@ -331,6 +331,7 @@ def outside_of_the_calendar(session: Session, reference: str) -> None:
     session.commit()
 
 
+@pytest.mark.slow
 def test_13_ten_thousand_overdue_cases_and_one_poison_row(client: TestClient, session: Session) -> None:
     """Failing rows at the head of the queue starved the rest; a scan read the first hundred for ever (PITFALLS 13)."""
     with clock.travelled(MONDAY):
