@@ -466,15 +466,15 @@ def test_a_new_category_counts_from_the_original_start_and_the_old_deadline_stay
 
 def test_a_breach_outlives_the_category_it_happened_under(client: TestClient, session: Session) -> None:
     with clock.travelled(clock.now() - timedelta(days=30)):
-        dispatcher, officer = make.staff(session, "dispatcher"), make.staff(session, "officer", HOME)
+        dispatcher, lead = make.staff(session, "dispatcher"), make.staff(session, "lead", HOME)
         case_id = make.routed(session, client, make.citizen(session), within=HOME, category=RUBBISH)
     breached = fresh(session, case_id).due_at
     assert breached is not None
     with clock.travelled(breached + timedelta(hours=2)):
         shown = recategorised(client, dispatcher, case_id, "lan_chiem_dat_cong").json()
         assert shown["due_at"] > breached.isoformat()
-        make.move(client, officer, case_id, "accept")
-        make.move(client, officer, case_id, "resolve", {"outcome": "fixed", "note": "Xong."})
+        make.move(client, lead, case_id, "accept")
+        make.move(client, lead, case_id, "resolve", {"outcome": "fixed", "note": "Xong."})
     resolve = session.exec(select(SlaClock).where(SlaClock.case_id == case_id, SlaClock.kind == "resolve")).one()
     assert (resolve.met, resolve.breached_at) == (False, breached)
     assert_sound(session)
