@@ -15,6 +15,7 @@ setup: ## Make the virtual environment ready
 run: setup ## Run the whole system here (PORT=8000)
 	@exec $(BIN)/python -I -S app/launch.py $$PPID 15 -- $(BIN)/python -m app.cli run --port $(PORT) $(ARGS)
 
+# loadgroup without groups hands out one test at a time; the long ones come first (tests/conftest.py).
 test: setup ## Run the tests
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow" $(ARGS)
 

@@ -114,7 +114,7 @@ def committed_together(
     tmp_path_factory: pytest.TempPathFactory,
     request: pytest.FixtureRequest,
 ) -> Iterator[Database]:
-    """The same for all tests of a module, which then needs `pytest.mark.xdist_group`: one process runs all of them."""
+    """The same, once for all tests of a module that one process runs."""
     with own_database(request.node.nodeid, postgres, valkey, tmp_path_factory.mktemp("var")) as database:
         yield database
 

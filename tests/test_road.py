@@ -25,7 +25,7 @@ from app.surveys.actions import import_boundaries
 from tests.running import Mark, Running, wait_for
 from tests.support import make
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(600), pytest.mark.xdist_group("road")]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
 
 REQUEST_ID = "phone-0001-abcd"
 PASSWORD = "một mật khẩu đủ dài"
