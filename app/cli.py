@@ -4,7 +4,7 @@ import csv
 import hashlib
 import sys
 from base64 import b64decode
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -42,7 +42,9 @@ from app.reforms.queries import Shown, listed, one
 from app.reforms.rules import FINDINGS
 from app.reforms.schemas import PlanIn
 from app.routing import actions as routing
+from app.routing import queries as routed
 from app.routing.queries import cases_that_move
+from app.routing.schemas import ChangeOut, EndIn, RuleIn
 from app.seals import queries as sealed
 from app.seals import rules as sealing
 from app.seals.actions import export_audit
@@ -68,6 +70,8 @@ deadlines_cli = typer.Typer(no_args_is_help=True, help="The working calendar, de
 cli.add_typer(deadlines_cli, name="deadlines")
 seals = typer.Typer(no_args_is_help=True, help="The nightly signed roots over all case histories.")
 export = typer.Typer(no_args_is_help=True, help="What leaves the house, with its purpose.")
+rules_cli = typer.Typer(no_args_is_help=True, help="Who answers for which kind of report, where.")
+cli.add_typer(rules_cli, name="rules")
 cli.add_typer(seals, name="seals")
 cli.add_typer(export, name="export")
 
@@ -645,6 +649,72 @@ def deadlines_recompute() -> None:
     """Move now what entered changes owe a move; the scheduler does the same every half minute."""
     number = timetables.recompute_owed()
     _say(Remark(f"Đã tính lại {number} thời hạn.", f"{number} running deadlines moved."))
+
+
+DryRule = Annotated[bool, typer.Option("--dry-run", help="Say which reports would have gone elsewhere; store nothing.")]
+
+
+@rules_cli.command("list")
+def rules_list(
+    on: Annotated[str | None, typer.Option(help="Those in force on this day, YYYY-MM-DD; all by default.")] = None,
+) -> None:
+    """Print the routing rules, the newest first: id, first and last day, what the rule says."""
+    with _refusals(), transaction() as session:
+        day, say, cursor = _day(on) if on else None, routed.words(session, "vi"), None
+        while True:
+            page, cursor = routed.rules_page(
+                session, category=None, group=None, unit_id=None, on=day, cursor=cursor, limit=200
+            )
+            for rule, row in page:
+                typer.echo(
+                    f"{rule.id}  {rule.valid_from} … {rule.valid_to or ''}  {routed.rule_out(rule, row, say).text}"
+                )
+            if cursor is None:
+                return
+
+
+@rules_cli.command("enter")
+def rules_enter(
+    path: Annotated[Path, typer.Argument(help="A YAML file: what POST /v1/routing/rules takes.")],
+    *,
+    dry_run: DryRule = False,
+) -> None:
+    """Enter a rule; one that conflicts with another is refused with both named."""
+    with _refusals():
+        body = read_yaml(path, RuleIn).model_copy(update={"dry_run": dry_run})
+        _change_rule(lambda session: routing.enter_rule(session, None, body, "vi"))
+
+
+@rules_cli.command("end")
+def rules_end(
+    rule: Annotated[UUID, typer.Argument(help="The id of a rule.")],
+    *,
+    on: Annotated[str, typer.Option(help="The first day it no longer holds, YYYY-MM-DD.")],
+    reason: Annotated[str, typer.Option(help="Why, as the audit log shall say it.")],
+    dry_run: DryRule = False,
+) -> None:
+    """Let a rule hold no longer from a day on."""
+    with _refusals():
+        body = EndIn(on=_day(on), reason=reason, dry_run=dry_run)
+        _change_rule(lambda session: routing.end_rule(session, None, rule, body, "vi"))
+
+
+def _change_rule(change: Callable[[Session], ChangeOut]) -> None:
+    try:
+        with transaction() as session:
+            told = change(session)
+    except DomainError as error:
+        found = error.extra.get("findings")
+        for each in found if isinstance(found, list) else ():
+            typer.echo(each["text"], err=True)
+        _refused(error)
+    typer.echo(f"{told.rule.id}  {told.rule.text}")
+    for finding in told.findings:
+        typer.echo(f"  {finding.text}")
+    moved, of = told.replay.would_move, told.replay.considered
+    typer.echo(f"  {moved}/{of} phản ánh gần đây sẽ đến nơi khác / recent reports would have gone elsewhere")
+    if not told.stored:
+        _say(Remark("Thử: chưa lưu gì.", "Dry run: nothing was stored."))
 
 
 @seals.command("export")

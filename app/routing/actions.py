@@ -272,7 +272,7 @@ class Draft:
         session.flush()
 
 
-def enter_rule(session: Session, actor_id: UUID, body: RuleIn, lang: Lang) -> ChangeOut:
+def enter_rule(session: Session, actor_id: UUID | None, body: RuleIn, lang: Lang) -> ChangeOut:
     """Enter a rule that conflicts with no other, audited; with `dry_run` only say what it would do.
 
     A conflict is refused and names both rules; what else is found comes with the answer.
@@ -302,7 +302,7 @@ def enter_rule(session: Session, actor_id: UUID, body: RuleIn, lang: Lang) -> Ch
     )
 
 
-def end_rule(session: Session, actor_id: UUID, rule_id: UUID, body: EndIn, lang: Lang) -> ChangeOut:
+def end_rule(session: Session, actor_id: UUID | None, rule_id: UUID, body: EndIn, lang: Lang) -> ChangeOut:
     """Let a rule hold no longer from a local day on, audited; with `dry_run` only say what would change."""
     _one_at_a_time(session)
     rule = session.get(RoutingRule, rule_id)

@@ -2,7 +2,9 @@
 
 import csv
 import io
+import json
 from datetime import datetime, time, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,8 +15,10 @@ from shapely import LineString
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import col, select
+from typer.testing import CliRunner
 
 from app.cases.models import Case
+from app.cli import cli
 from app.core import clock, ids
 from app.core.db import Session
 from app.core.versioned import bump
@@ -492,3 +496,37 @@ def test_a_rule_to_a_unit_that_has_ended_cannot_be_entered(
 ) -> None:
     ends_today(session, "so_cu", "so_cong_thuong")
     assert enter(client, administrator, unit="so_cu").json()["code"] == "unit_not_in_force"
+
+
+# --- the same by command -------------------------------------------------------------------------------------------
+
+
+def commanded(*words: str) -> tuple[int, str]:
+    told = CliRunner().invoke(cli, ["rules", *words])
+    return told.exit_code, told.output
+
+
+def test_rules_are_entered_listed_and_ended_by_command(session: Session, tmp_path: Path) -> None:
+    file, (_, before) = tmp_path / "rule.yaml", commanded("list")
+    file.write_text(json.dumps(rule()))
+    status, told = commanded("enter", str(file), "--dry-run")
+    assert (status, "nothing was stored" in told) == (0, True), told
+    assert commanded("list")[1] == before
+    status, told = commanded("enter", str(file))
+    assert (status, "nothing was stored" in told) == (0, False), told
+    rule_id = told.split()[0]
+    assert rule_id in commanded("list")[1]
+    assert rule_id in commanded("list", "--on", TODAY.isoformat())[1]
+
+    file.write_text(json.dumps(rule(unit="cong_an_tinh")))
+    status, told = commanded("enter", str(file))
+    assert (status, "Sở Xây dựng" in told, "Traceback" in told) == (1, True, False), told
+
+    assert commanded("end", rule_id, "--on", TODAY.isoformat(), "--reason", "Hết hiệu lực.")[0] == 0
+    assert rule_id not in commanded("list", "--on", TODAY.isoformat())[1]
+    entries = session.exec(select(AuditEntry).where(AuditEntry.subject == rule_id).order_by(col(AuditEntry.at))).all()
+    assert [entry.actor_id for entry in entries] == [None, None]
+    assert commanded("end", rule_id, "--on", "2020-01-01", "--reason", "Quá khứ")[0] == 1
+    file.write_text("category: [o_ga\n")
+    status, told = commanded("enter", str(file))
+    assert (status, "Traceback" in told) == (1, False), told
