@@ -49,6 +49,7 @@ from app.deadlines.rules import CLOCKS, breach, verdict
 from app.kpi.queries import Period, handling
 from app.kpi.rules import Standing
 from app.orgunits.queries import directory
+from app.processes import join_running
 from app.reports.schemas import LocationIn, ReportIn, evidence_text
 
 Row = Mapping[str, Any]
@@ -63,6 +64,7 @@ def problems(session: Session) -> list[str]:
 
 def main() -> int:
     """Look at one moment of a system that may be running; answers 1 when something does not fit."""
+    join_running()
     with transaction() as session:
         session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
         found = problems(session)

@@ -29,6 +29,7 @@ from app.intake.actions import submit
 from app.media.actions import process_owed, receive
 from app.orgunits.queries import directory
 from app.pictures.rules import derive
+from app.proceedings import actions as proceedings
 from app.reports.models import Report
 from app.reports.schemas import LocationIn
 from app.routing import actions as routing
@@ -228,7 +229,12 @@ def _unit(scene: _Scene, step: Step, media_ids: Sequence[UUID]) -> None:
     # Another unit than expected holds the case where a rule says so: the photos sent are not its own.
     own = list(media_ids) if scene.unit(step) == scene.case.unit_id else []
     result = ResolveIn.model_validate({"outcome": step.code, "note": step.note, "media_ids": own})
-    actions.resolve(scene.session, who, seen, result)
+    if not queries.standing(scene.session, scene.case, seen.report).needs_approval:
+        actions.resolve(scene.session, who, seen, result)
+        return
+    actions.resolve(scene.session, who, seen, result, "propose")
+    lead = scene.cast.members["lead", scene.case.unit_id]
+    proceedings.approve(scene.session, lead, scene.seen_by(lead))
 
 
 def _citizen(scene: _Scene, step: Step) -> None:
