@@ -22,6 +22,12 @@ from tests.support import make
 Away = Callable[[str], None]
 
 
+@pytest.fixture(autouse=True)
+def _patience_of_the_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    """50 ms, where other tests have more (tests/conftest.py)."""
+    monkeypatch.setattr("app.core.limits._TIMEOUT_S", 0.05)
+
+
 @pytest.fixture
 def away(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> Iterator[Away]:
     """Point the limiter at something that is no Redis."""
